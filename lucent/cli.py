@@ -1,0 +1,259 @@
+"""The command line: `lucent render`, `lucent layers`, `lucent models`.
+
+Results go to stdout and everything else to stderr, so that a pipe gets the result alone. Exit
+codes: 0 done, 1 an error of lucent or of a file, 2 a wrong command, 130 interrupted, 141 the reader
+of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lucent import __version__
+from lucent.errors import InputError, LucentError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lucent.modelzoo.spec import ModelSpec
+    from lucent.optvis.objectives import Objective
+
+# What `lucent render` shows when it is told nothing: a unit of the network that needs no download.
+_MODEL, _UNIT = "synthnet", "mixed4b:0"
+
+# What a shell reports for a program that the signal ended: 128 + SIGINT, 128 + SIGPIPE.
+_INTERRUPTED, _BROKEN_PIPE = 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: what follows `lucent` on the command line; None takes them from there.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        with _short_warnings():
+            code: int = args.command(args)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (LucentError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"lucent: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show a warning in one line: the place in the code means nothing on the command line."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"lucent: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lucent", description="Feature visualization: see what a vision network has learned."
+    )
+    parser.add_argument("--version", action="version", version=f"lucent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_render, _add_layers, _add_models):
+        command = add(commands)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_render(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "render",
+        help="write a picture of what a unit looks for",
+        description="Optimise an image for each objective, write one file and print its path.",
+    )
+    add = command.add_argument
+    add(
+        "objectives",
+        nargs="*",
+        metavar="OBJECTIVE",
+        help=f"layer:channel, layer:channel:x:y or labels:NAME (default: {_UNIT} of {_MODEL})",
+    )
+    add(
+        "--model", default=_MODEL, metavar="NAME", help="see `lucent models` (default: %(default)s)"
+    )
+    add("--weights", type=Path, metavar="FILE", help="a state dict in place of the published one")
+    add("--size", type=_positive, metavar="N", help="side in pixels (default: the model's own)")
+    add("--steps", type=_positive, default=512, metavar="N", help="default: %(default)s")
+    add("--batch", type=_positive, default=1, metavar="N", help="images per objective")
+    add("--grid", type=_positive, metavar="COLUMNS", help="columns of the sheet (default: square)")
+    add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    add("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (default: %(default)s)")
+    add("--no-transforms", action="store_true", help="do not move the image between steps")
+    add("--out", type=_picture, default="lucent.png", metavar="FILE", help="default: %(default)s")
+    command.set_defaults(command=_render)
+    return command
+
+
+def _add_layers(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "layers",
+        help="list the layers of a model",
+        description="List names, types, output shapes (without the batch) and channel counts.",
+    )
+    command.add_argument("--model", default=_MODEL, metavar="NAME", help="default: %(default)s")
+    command.set_defaults(command=_layers)
+    return command
+
+
+def _add_models(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser("models", help="list the models")
+    command.add_argument(
+        "pattern", nargs="?", default="", metavar="PATTERN", help="a part of the name"
+    )
+    command.set_defaults(command=_models)
+    return command
+
+
+def _positive(text: str) -> int:
+    """Parse a count; argparse names the option and the text when it is not one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _picture(text: str) -> Path:
+    """Parse the name of a picture now, because an unknown format would waste the whole run."""
+    from PIL import Image
+
+    path, formats = Path(text), Image.registered_extensions()
+    if formats.get(path.suffix.lower()) not in Image.SAVE:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .jpg or the like")
+    return path
+
+
+def _render(args: argparse.Namespace) -> int:
+    from lucent.misc.io.pictures import save_picture, tiled
+    from lucent.modelzoo.registry import load
+    from lucent.modelzoo.spec import spec_of
+    from lucent.optvis.render import default_image, render_vis
+
+    if not args.objectives and args.model != _MODEL:
+        raise InputError(
+            f"No objective was given for {args.model}. Type `lucent render LAYER:CHANNEL --model "
+            f"{args.model}`; `lucent layers --model {args.model}` lists the layers."
+        )
+    model = _moved(load(args.model, weights=args.weights), args.device)
+    spec = spec_of(model)
+    objectives = [_numbered(objective, spec) for objective in args.objectives or [_UNIT]]
+    pictures = render_vis(
+        model,
+        _in_rows(objectives, args.batch),
+        lambda: default_image(spec, args.size, batch=len(objectives) * args.batch),
+        transforms=[] if args.no_transforms else None,
+        thresholds=(args.steps,),
+        progress=sys.stderr.isatty(),
+        show_image=False,
+        seed=args.seed,
+    )
+    columns = args.grid or _columns(len(objectives), args.batch)
+    save_picture(tiled(pictures[-1], columns), args.out)
+    print(args.out)
+    return 0 if pictures.history.steps[-1] == args.steps else _INTERRUPTED
+
+
+def _moved(model: nn.Module, device: str) -> nn.Module:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's, for an unknown and for a missing one
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"The device {device!r} cannot be used ({reason}). Type --device cpu, or the name of "
+            "one that this machine has."
+        ) from error
+
+
+def _numbered(objective: str, spec: ModelSpec) -> str:
+    """Return the objective with the number of the class that `labels:NAME` names."""
+    from lucent.hooks import LABELS
+
+    layer, _, unit = objective.partition(":")
+    if layer.strip() != LABELS or not unit.strip() or unit.strip()[0].isdigit():
+        return objective
+    return f"{layer}:{spec.label_index(unit)}"
+
+
+def _in_rows(objectives: Sequence[str], batch: int) -> Objective:
+    """Return one objective that gives `batch` images to each of the objectives in turn."""
+    from lucent.optvis.objectives import Objective, as_objective
+
+    each = [as_objective(objective) for objective in objectives for _ in range(batch)]
+    return Objective.of(
+        replace(term, row=row) for row, one in enumerate(each) for term in one.terms
+    )
+
+
+def _columns(n_objectives: int, batch: int) -> int:
+    """Return how many columns give each objective a row, or make a square of single images."""
+    return batch if min(n_objectives, batch) > 1 else math.ceil(math.sqrt(n_objectives * batch))
+
+
+def _layers(args: argparse.Namespace) -> int:
+    import torch
+
+    from lucent.hooks import layer_table
+    from lucent.modelzoo.registry import load
+    from lucent.modelzoo.spec import spec_of
+
+    model = load(args.model, pretrained=False)
+    # Fully convolutional networks have no size of their own: that of ImageNet's crops, then.
+    size = spec_of(model).input_size or (224, 224)
+    rows = [("layer", "type", "output", "channels")]
+    for name, kind, shape in layer_table(model, torch.zeros(1, 3, *size)):
+        rows.append((name, kind, _shape_text(shape), _channels_text(shape)))
+    _print_table(rows)
+    return 0
+
+
+def _shape_text(shape: tuple[int, ...] | None) -> str:
+    return "-" if shape is None else "x".join(map(str, shape[1:]))
+
+
+def _channels_text(shape: tuple[int, ...] | None) -> str:
+    """Return the channel count where the channel axis is known: (B, C) or (B, C, H, W)."""
+    return str(shape[1]) if shape is not None and len(shape) in (2, 4) else "-"
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _models(args: argparse.Namespace) -> int:
+    from lucent.modelzoo.registry import names
+
+    found = names(args.pattern)
+    if not found:
+        raise InputError(f"No model has {args.pattern!r} in its name. `lucent models` lists all.")
+    print(*found, sep="\n")
+    return 0

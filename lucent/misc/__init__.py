@@ -1,0 +1,1 @@
+"""Input, output and small helpers around the visualizations."""

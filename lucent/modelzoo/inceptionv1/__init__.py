@@ -1,0 +1,6 @@
+"""InceptionV1, the original GoogLeNet; the attribute `lucent.modelzoo.inceptionv1` is its class."""
+
+from lucent.modelzoo.inceptionv1 import helper_layers
+from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1, model_urls
+
+__all__ = ["InceptionV1", "helper_layers", "model_urls"]

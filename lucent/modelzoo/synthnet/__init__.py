@@ -1,0 +1,34 @@
+"""The network that ships with lucent: small, robust, trained on images whose truth is known."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from lucent.modelzoo.synthnet.data import LABELS, SynthScenes
+from lucent.modelzoo.synthnet.model import SPEC, SynthNet
+from lucent.modelzoo.weights import load_weights
+
+__all__ = ["LABELS", "SPEC", "SynthNet", "SynthScenes", "synthnet"]
+
+
+def synthnet(pretrained: bool = True, *, weights: str | Path | None = None) -> SynthNet:
+    """Build SynthNet in evaluation mode; its weights come with the package.
+
+    Args:
+        pretrained: load the weights of the package.
+        weights: a file with a state dict to load instead.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit.
+
+    >>> synthnet().spec.labels[11]
+    'rings'
+    """
+    model = SynthNet()
+    if weights is not None:
+        load_weights(model, weights)
+    elif pretrained:
+        with resources.as_file(resources.files(__name__) / "synthnet.pth") as path:
+            load_weights(model, path)
+    return model.eval()

@@ -1,0 +1,220 @@
+"""What may happen between the steps of a run: a callback is any function of the `Run`.
+
+It is called once before the first step and after every step. One with a method `close` is closed
+when the run ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lucent.errors import InputError, LucentError, WeightsError
+from lucent.misc.io.pictures import save_picture, tiled
+from lucent.misc.io.showing import show
+from lucent.modelzoo.weights import read_file
+from lucent.optvis.loop import CHECK_EVERY, Run
+from lucent.util import atomic_write
+
+
+def tensor_to_img_array(tensor: Tensor) -> np.ndarray:
+    """Return a batch of images as an array.
+
+    Args:
+        tensor: (B, C, H, W) on any device.
+
+    Returns:
+        (B, H, W, C) of the same dtype.
+    """
+    return np.moveaxis(tensor.detach().cpu().numpy(), 1, -1)
+
+
+class Snapshots:
+    """Keeps the image at some steps.
+
+    Args:
+        steps: 0 is the image before the first step.
+
+    Attributes:
+        images: float32 arrays (B, H, W, C) in the order of the steps, which `run.history.steps`
+            lists.
+    """
+
+    def __init__(self, steps: Iterable[int]) -> None:
+        self.images: list[np.ndarray] = []
+        self._steps = frozenset(steps)
+
+    def __call__(self, run: Run) -> None:
+        """Keep the image if its turn has come."""
+        if run.step in self._steps:
+            self.keep(run)
+
+    def keep(self, run: Run) -> None:
+        """Keep the image as it is now."""
+        self.images.append(tensor_to_img_array(run.snapshot().float()))
+        run.history.steps.append(run.step)
+
+
+class Progress:
+    """Shows a progress bar with the latest loss.
+
+    Args:
+        total: number of steps; None takes the run's.
+    """
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __call__(self, run: Run) -> None:
+        """Move the bar."""
+        if self._bar is None:
+            total = run.settings.steps if self._total is None else self._total
+            self._bar = tqdm(total=total, initial=run.step, unit="step")
+        self._bar.update(run.step - self._bar.n)
+        # The loss is fetched only when the run has just waited for the device anyway.
+        if run.step and run.step % CHECK_EVERY == 0:
+            self._bar.set_postfix(loss=f"{run.history.loss[-1]:.3f}", refresh=False)
+
+    def close(self) -> None:
+        """Leave the bar as it is; another run gets another one."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+
+class Report:
+    """Writes the loss to standard output, at the first step and at some others.
+
+    Args:
+        steps: after which steps.
+    """
+
+    def __init__(self, steps: Iterable[int]) -> None:
+        self._steps = frozenset(steps)
+
+    def __call__(self, run: Run) -> None:
+        """Write the loss if its turn has come."""
+        if run.step == 1:
+            sys.stdout.write(f"Initial loss: {run.history.loss[0]:.3f}\n")
+        if run.step and run.step in self._steps:
+            sys.stdout.write(f"Loss at step {run.step}: {run.history.loss[-1]:.3f}\n")
+
+
+class Show:
+    """Shows the image in the notebook at some steps.
+
+    Args:
+        steps: 0 is the image before the first step.
+    """
+
+    def __init__(self, steps: Iterable[int]) -> None:
+        self._steps = frozenset(steps)
+
+    def __call__(self, run: Run) -> None:
+        """Show the image if its turn has come."""
+        if run.step in self._steps:
+            show(tensor_to_img_array(run.snapshot()))
+
+
+class Save:
+    """Writes the image to a file every so many steps, its batch in a row.
+
+    Args:
+        path: of the picture; `{step}` in it becomes the step, as in "out/{step:05d}.png".
+        every: number of steps between two files, at least 1.
+
+    Raises:
+        InputError: `every` is smaller than 1.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        self._path, self._every = os.fspath(path), _checked_every(every)
+
+    def __call__(self, run: Run) -> None:
+        """Write the image if its turn has come."""
+        if run.step % self._every == 0:
+            picture = tiled(tensor_to_img_array(run.snapshot()))
+            save_picture(picture, self._path.format(step=run.step))
+
+
+class Checkpoint:
+    """Writes the state of the run to a file every so many steps, and can go on from there.
+
+    Args:
+        path: of the file, which is replaced when the next state is complete.
+        every: number of steps between two states, at least 1.
+        resume: begin where the file ends, if there is one.
+
+    Raises:
+        InputError: `every` is smaller than 1.
+        WeightsError: the file to resume from cannot be read, or is of another run.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], every: int = 100, *, resume: bool = False
+    ) -> None:
+        self._path, self._every, self._resume = Path(path), _checked_every(every), resume
+
+    def __call__(self, run: Run) -> None:
+        """Write the state if its turn has come, or read it before the first step."""
+        if run.step == 0:
+            if self._resume and self._path.exists():
+                self._load_into(run)
+        elif run.step % self._every == 0:
+            run.check()
+            with atomic_write(self._path) as temporary, temporary.open("wb") as file:
+                torch.save(run.state_dict(), file)
+
+    def _load_into(self, run: Run) -> None:
+        try:
+            run.load_state_dict(read_file(self._path))
+        except (LucentError, ValueError) as error:  # ValueError: another kind of optimizer
+            raise WeightsError(
+                f"This run cannot go on from the checkpoint {self._path}: {error} Delete the file "
+                "to begin anew."
+            ) from error
+
+
+class StopWhenFlat:
+    """Ends a run whose loss no longer falls.
+
+    Compares the mean loss of the latest steps with that of as many steps before them.
+
+    Args:
+        window: number of steps to take the mean over, at least 2.
+        tolerance: the run ends when the mean has fallen by less than this share of its size.
+
+    Raises:
+        InputError: `window` is smaller than 2.
+    """
+
+    def __init__(self, window: int = 64, tolerance: float = 1e-3) -> None:
+        if window < 2:
+            raise InputError(
+                f"window={window}: a mean over random transforms takes at least 2 steps."
+            )
+        self._window, self._tolerance = window, tolerance
+
+    def __call__(self, run: Run) -> None:
+        """Stop the run if its loss is flat; looked for once in so many steps."""
+        if run.step < 2 * self._window or run.step % CHECK_EVERY:
+            return
+        losses = np.asarray(run.history.loss[-2 * self._window :])
+        before, now = losses[: self._window].mean(), losses[self._window :].mean()
+        if before - now <= self._tolerance * abs(before):
+            run.stop()
+
+
+def _checked_every(every: int) -> int:
+    if every < 1:
+        raise InputError(f"every={every}: the number of steps in between is at least 1.")
+    return every

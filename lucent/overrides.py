@@ -1,0 +1,165 @@
+"""Gradients that are wrong on purpose: context managers over any model.
+
+A ReLU passes no gradient where its input is negative. A unit whose every path is closed like that
+on the start image has gradient zero, and gradient ascent cannot begin. The redirected ReLU lets
+such an example through for the first steps, but only in the direction that opens the ReLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+#: Lucid redirects at its steps 0 to 16, the first 17.
+REDIRECTED_STEPS = 17
+
+# Every spelling of ReLU and ReLU6 that reaches a TorchFunctionMode; nn.ReLU6 arrives as hardtanh
+# from 0 to 6.
+_RELU = (torch.relu, torch.relu_, F.relu, F.relu_, Tensor.relu, Tensor.relu_)
+_RELU6 = (F.relu6,)
+_HARDTANH = (F.hardtanh, F.hardtanh_)
+_IN_PLACE = (torch.relu_, F.relu_, Tensor.relu_, F.hardtanh_)
+
+
+class RedirectedReLU(torch.autograd.Function):
+    """ReLU (or ReLU6) whose gradient finds a way out of a dead start.
+
+    With incoming loss gradient g at input x: an example (row of the batch) keeps its plain
+    gradient, g where 0 <= x <= upper, unless that is zero everywhere. Then it gets g wherever g
+    does not push further into the dead
+    side: everywhere but where x < 0 and g > 0 (descent would lower x), or x > upper and g < 0.
+
+    Source: Lucid, `redirected_relu_grad` (https://github.com/tensorflow/lucid).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, upper: float | None, inplace: bool) -> Tensor:
+        """Return x clamped to [0, upper].
+
+        Args:
+            ctx: the autograd context.
+            x: pre-activation of any shape with the batch first.
+            upper: None for ReLU, 6.0 for ReLU6.
+            inplace: overwrite x, as the module replaced would have.
+        """
+        # Masks instead of x: an in-place ReLU overwrites it, and a byte per element is a quarter of
+        # a float32.
+        below = x < 0
+        above = None if upper is None else x > upper
+        ctx.save_for_backward(below, above)
+        if not inplace:
+            return x.clamp(0, upper)
+        ctx.mark_dirty(x)
+        return x.clamp_(0, upper)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """Return the redirected gradient for x, and none for the two options."""
+        (grad,) = grads
+        below, above = ctx.saved_tensors
+        plain = grad.masked_fill(below, 0)
+        redirected = grad.masked_fill(below & (grad > 0), 0)
+        if above is not None:
+            plain = plain.masked_fill(above, 0)
+            redirected = redirected.masked_fill(above & (grad < 0), 0)
+        # Without a batch axis that could be told apart, all of it is one example.
+        rows = plain if plain.dim() > 1 else plain.view(1, -1)
+        dead = ~(rows != 0).flatten(1).any(1).view(-1, *[1] * (rows.dim() - 1))
+        return torch.where(dead, redirected.view_as(rows), rows).view_as(plain), None, None
+
+
+class FunctionalReLUs(TorchFunctionMode):
+    """Replaces functional calls of ReLU and ReLU6 inside its block, and counts them.
+
+    Args:
+        redirect: replace the calls by `RedirectedReLU`; False only counts.
+
+    Attributes:
+        calls: number of calls seen.
+    """
+
+    def __init__(self, *, redirect: bool = True) -> None:
+        super().__init__()
+        self.calls = 0
+        self._redirect = redirect
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Count the call of a ReLU and replace it; leave every other function alone."""
+        options = dict(kwargs or {})
+        found = _relu_call(func, args, options)
+        if found is None:
+            return func(*args, **options)
+        self.calls += 1
+        return RedirectedReLU.apply(*found) if self._redirect else func(*args, **options)
+
+
+def _relu_call(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, float | None, bool] | None:
+    """Return (x, upper, inplace) when the call is a ReLU or ReLU6."""
+    if not any(func is known for known in (*_RELU, *_RELU6, *_HARDTANH)):
+        return None
+    x, *rest = args if args else (kwargs["input"],)
+    in_place = any(func is known for known in _IN_PLACE)
+    if any(func is known for known in _HARDTANH):
+        low = rest[0] if rest else kwargs.get("min_val", -1.0)
+        high = rest[1] if len(rest) > 1 else kwargs.get("max_val", 1.0)
+        in_place = in_place or bool(rest[2] if len(rest) > 2 else kwargs.get("inplace", False))
+        return (x, 6.0, in_place) if (low, high) == (0, 6) else None
+    in_place = in_place or bool(rest[0] if rest else kwargs.get("inplace", False))
+    return x, 6.0 if func is F.relu6 else None, in_place
+
+
+@contextmanager
+def redirected_relu(model: nn.Module, *, functional: bool = True) -> Iterator[None]:
+    """Redirect the gradient of every ReLU and ReLU6 of a model inside the block.
+
+    The block has to hold the forward pass, and the backward pass too where the model uses
+    `torch.utils.checkpoint`. A module that computes something else than its class does, because it
+    overrides `forward` or was given another one, is left alone.
+
+    Args:
+        model: any network; its modules are as before when the block ends.
+        functional: redirect all functional calls in the block as well. They fail inside a region of
+            `torch.utils.checkpoint`, so pass False for a model that has none.
+
+    Source: Lucid, `relu_gradient_override` (https://github.com/tensorflow/lucid).
+    """
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, nn.ReLU | nn.ReLU6) and _is_plain(module):
+                stack.enter_context(_swapped_forward(module))
+        if functional:
+            stack.enter_context(FunctionalReLUs())
+        yield
+
+
+def _is_plain(module: nn.Module) -> bool:
+    known = type(module).forward in (nn.ReLU.forward, nn.ReLU6.forward)
+    return known and "forward" not in vars(module)
+
+
+@contextmanager
+def _swapped_forward(module: nn.ReLU | nn.ReLU6) -> Iterator[None]:
+    upper = 6.0 if isinstance(module, nn.ReLU6) else None
+
+    def forward(input: Tensor) -> Tensor:
+        return RedirectedReLU.apply(input, upper, module.inplace)  # type: ignore[no-any-return, no-untyped-call]
+
+    vars(module)["forward"] = forward
+    try:
+        yield
+    finally:
+        del vars(module)["forward"]

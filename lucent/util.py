@@ -1,0 +1,140 @@
+"""Seeds, devices, and the context managers that leave everything as it was."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def set_seed(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and PyTorch; make cuDNN deterministic.
+
+    Args:
+        seed: any non-negative integer; NumPy gets its low 32 bits.
+    """
+    _seed_generators(seed)
+    torch.backends.cudnn.deterministic = True
+
+
+def _seed_generators(seed: int) -> None:
+    seed = operator.index(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # PyTorch takes 64 bits.
+    torch.manual_seed(seed % 2**64)
+
+
+@contextmanager
+def forked_rng(seed: int | None) -> Iterator[None]:
+    """Seed the three global generators inside the block and put their states back after it.
+
+    Args:
+        seed: None leaves the generators alone.
+    """
+    if seed is None:
+        yield
+        return
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        _seed_generators(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the model's first floating parameter or buffer, else the CPU."""
+    return _first_tensor(model).device
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the floating-point type of the model's first such parameter or buffer."""
+    return _first_tensor(model).dtype
+
+
+def _first_tensor(model: nn.Module) -> torch.Tensor:
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+
+
+@contextmanager
+def frozen_eval(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode with frozen parameters; afterwards it is as it was.
+
+    Eval mode keeps batch-norm statistics and dropout out of the picture; frozen parameters save the
+    memory that their gradients would need.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    try:
+        model.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with kept_buffers(model):
+            yield
+    finally:
+        # train() would recurse into the children, whose modes may differ from their parent's.
+        for module, mode in modes:
+            module.training = mode
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Undo what the block does to the buffers of a model, such as statistics and counters."""
+    before = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        for module, name, buffer, value in before:
+            module._buffers[name] = buffer
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    Args:
+        path: the file to write; missing parent folders are made.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept because writers choose the format by it.
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """mkstemp makes files that only their owner may read; a result is an ordinary file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,49 @@
+"""Packaging of torch-lucent; the settings of the development tools are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """Read the version without importing the package: its dependencies may not be there yet."""
+    text = (HERE / "lucent" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('lucent/__init__.py has no line __version__ = "..."')
+    return found[1]
+
+
+TEST = ["mypy>=1.15", "pytest>=8.2", "pytest-xdist>=3.6", "ruff~=0.17.0", "setuptools>=77"]
+
+setup(
+    name="torch-lucent",
+    version=version(),
+    description="Feature visualization for PyTorch: see what a vision network has learned",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["lucent", "lucent.*"]),
+    package_data={
+        "lucent": ["py.typed"],
+        "lucent.modelzoo": ["labels/*.txt"],
+        "lucent.modelzoo.synthnet": ["*.pth"],
+    },
+    python_requires=">=3.10",
+    install_requires=["torch>=2.6", "torchvision", "numpy", "pillow", "tqdm", "ipython"],
+    extras_require={"test": TEST, "dev": [*TEST, "pre-commit", "tox>=4.20"]},
+    entry_points={"console_scripts": ["lucent = lucent.cli:main"]},
+    keywords=["feature visualization", "interpretability", "deep learning", "pytorch"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Visualization",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,560 @@
+"""Transforms: each alone, and all as one warp."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import nn
+
+from lucent.errors import InputError
+from lucent.optvis import transform
+from lucent.optvis.transform import (
+    Fused,
+    RandomTransform,
+    compose,
+    jitter,
+    pad,
+    random_rotate,
+    random_scale,
+    standard_transforms,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def doubles(*shape):
+    return torch.rand(*shape, dtype=torch.float64, generator=seeded())
+
+
+def grid(height, width):
+    return torch.arange(float(height * width)).view(1, 1, height, width)
+
+
+def same_size(own):
+    return own
+
+
+class FixedSize:
+    """A size function that can be pickled."""
+
+    def __init__(self, *size):
+        self.size = size
+
+    def __call__(self, own):
+        return self.size
+
+
+# Pad
+
+
+@pytest.mark.parametrize(
+    ("mode", "numpy_mode"),
+    [("reflect", "reflect"), ("Replicate", "edge"), ("circular", "wrap"), ("CONSTANT", "constant")],
+)
+def test_pad_equals_numpy(mode, numpy_mode):
+    image = doubles(2, 3, 5, 6)
+    options = {"constant_values": 0.25} if numpy_mode == "constant" else {}
+    expected = np.pad(image, ((0, 0), (0, 0), (3, 3), (3, 3)), mode=numpy_mode, **options)
+    np.testing.assert_array_equal(pad(3, mode, constant_value=0.25)(image), expected)
+
+
+def test_pad_reflects_unless_told_otherwise_and_its_constant_is_grey():
+    image = doubles(1, 1, 4, 4)
+    assert torch.equal(pad(2)(image), pad(2, "reflect")(image))
+    assert pad(1, "constant")(image)[0, 0, 0, 0] == 0.5
+    assert torch.equal(pad(0, "constant")(image), image)
+
+
+def test_pad_of_every_image_and_channel():
+    assert (pad(1, "constant", 0.5)(torch.zeros(2, 4, 1, 1)) == 0.5).sum() == 2 * 4 * 8
+
+
+@pytest.mark.parametrize("width", [-1, 1.5])
+def test_pad_of_no_width(width):
+    with pytest.raises(InputError, match=rf"pad\({width}\): .* whole number of pixels"):
+        pad(width)
+
+
+def test_pad_of_an_unknown_mode():
+    with pytest.raises(
+        InputError, match="no mode 'mirror'; use 'constant', 'reflect', 'replicate' or 'circular'"
+    ):
+        pad(1, "mirror")
+
+
+@pytest.mark.parametrize(("mode", "width"), [("reflect", 4), ("circular", 5)])
+def test_pad_that_takes_more_than_there_is(mode, width):
+    with pytest.raises(InputError, match=rf"pad\({width}.* \(4, 6\) pixels.*mode='constant'"):
+        pad(width, mode)(grid(4, 6))
+    assert pad(width - 1, mode)(grid(4, 6)).shape[-2] == 4 + 2 * (width - 1)
+
+
+# Jitter
+
+
+def test_jitter_crops_at_every_place_equally_often():
+    image, draws, generator = grid(5, 6), 2700, seeded()
+    corners = Counter()
+    for _ in range(draws):
+        crop = jitter(2)(image, generator)
+        y, x = divmod(int(crop[0, 0, 0, 0]), 6)
+        assert torch.equal(crop, image[..., y : y + 3, x : x + 4])
+        corners[y, x] += 1
+    assert set(corners) == {(y, x) for y in range(3) for x in range(3)}
+    # Five standard deviations of a binomial count with p = 1/9.
+    assert all(
+        abs(count - draws / 9) < 5 * (draws / 9 * 8 / 9) ** 0.5 for count in corners.values()
+    )
+
+
+@pytest.mark.parametrize("d", [0, -1, 2.5])
+def test_jitter_by_nothing(d):
+    with pytest.raises(InputError, match=rf"jitter\({d}\): .* at least 1"):
+        jitter(d)
+
+
+def test_jitter_of_a_small_image():
+    assert jitter(3)(grid(4, 9)).shape == (1, 1, 1, 6)
+    with pytest.raises(InputError, match=r"jitter\(4\) leaves nothing of an image of \(4, 9\)"):
+        jitter(4)(grid(4, 9))
+
+
+# Scale
+
+
+@pytest.mark.parametrize(("scale", "size"), [(1.1, (11, 22)), (1.15, (12, 23)), (2, (20, 40))])
+def test_random_scale_rounds_the_size_up(scale, size):
+    assert random_scale([scale])(grid(10, 20)).shape[-2:] == size
+
+
+def test_random_scale_pads_a_smaller_picture_to_the_size_it_had():
+    tiny = random_scale([0.33])(torch.ones(1, 1, 3, 3))
+    assert torch.equal(tiny, torch.tensor([[[[0, 0, 0], [0, 1.0, 0], [0, 0, 0]]]]))
+    small = random_scale([0.55])(torch.ones(2, 3, 10, 20))
+    expected = torch.zeros(2, 3, 10, 20)
+    expected[..., 2:8, 4:15] = 1
+    torch.testing.assert_close(small, expected, rtol=0, atol=1e-6)
+
+
+def test_random_scale_keeps_a_ramp_a_ramp():
+    ramp = torch.linspace(0, 1, 16, dtype=torch.float64).expand(1, 1, 16, 16)
+    double = random_scale([2])(ramp)
+    # The centre of output pixel i lies at (i + 1/2) / 2 - 1/2 of the input's.
+    expected = ((torch.arange(32, dtype=torch.float64) + 0.5) / 2 - 0.5) / 15
+    np.testing.assert_allclose(double[0, 0, 5, 1:-1], expected[1:-1], rtol=0, atol=1e-12)
+
+
+def test_random_scale_draws_each_factor_as_often_as_it_is_listed():
+    draws, generator = 2000, seeded()
+    grown = sum(
+        random_scale([1, 2, 2, 2])(torch.ones(1, 1, 1, 1), generator).numel() == 4
+        for _ in range(draws)
+    )
+    assert abs(grown - draws * 3 / 4) < 5 * (draws * 3 / 16) ** 0.5
+
+
+@pytest.mark.parametrize("scales", [[], [0], [1, -1], [float("nan")], [float("inf")]])
+def test_random_scale_of_no_factor(scales):
+    with pytest.raises(InputError, match="random_scale got"):
+        random_scale(scales)
+
+
+# Rotate
+
+
+@pytest.mark.parametrize("quarters", [-1, 0, 1, 2, 3, 4])
+def test_random_rotate_by_right_angles_is_exact_and_counter_clockwise(quarters):
+    image = torch.arange(9).view(1, 1, 3, 3)
+    rotated = random_rotate([90 * quarters])(image)
+    np.testing.assert_array_equal(rotated, np.rot90(image, quarters, (2, 3)))
+    radians = random_rotate([quarters * np.pi / 2], units="Radians")(image)
+    np.testing.assert_array_equal(radians, rotated)
+
+
+def test_random_rotate_turns_the_right_column_into_the_top_row():
+    assert random_rotate([90])(grid(3, 3))[0, 0, 0].tolist() == [2, 5, 8]
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 9), (8, 11), (10, 6)])
+@pytest.mark.parametrize("angle", [-37.5, 10, 90, 180, 200])
+def test_random_rotate_equals_its_twin(angle, height, width):
+    image = doubles(2, 3, height, width)
+    into = reference.rotated(angle, (height, width))
+    expected = reference.warp(image.numpy(), into, (height, width), 0.0)
+    np.testing.assert_allclose(random_rotate([angle])(image), expected, rtol=0, atol=1e-12)
+
+
+def test_random_rotate_fills_with_zeros_and_keeps_the_size():
+    rotated = random_rotate([45])(torch.ones(1, 3, 20, 30))
+    assert rotated.shape == (1, 3, 20, 30)
+    assert rotated[..., 0, 0].eq(0).all()
+    assert rotated[..., 10, 15].eq(1).all()
+
+
+@pytest.mark.parametrize("units", ["degrees", "DEGREES", "radians", "rads", "rad", "Rad"])
+def test_random_rotate_knows_units(units):
+    angle = 30 if units.lower() == "degrees" else np.pi / 6
+    image = doubles(1, 1, 7, 7)
+    expected = random_rotate([30])(image)
+    np.testing.assert_allclose(random_rotate([angle], units)(image), expected, rtol=0, atol=1e-13)
+
+
+def test_random_rotate_of_wrong_arguments():
+    with pytest.raises(InputError, match="no units 'turns'; use 'degrees' or 'radians'"):
+        random_rotate([1], units="turns")
+    with pytest.raises(InputError, match="give at least one number"):
+        random_rotate([])
+
+
+def test_integer_images_are_not_turned_by_truncated_factors():
+    image = torch.arange(25).view(1, 1, 5, 5)
+    for made in (random_rotate([10.5]), random_scale([1.5])):
+        assert torch.equal(made(image), made(image.float()))
+
+
+# Randomness
+
+RANDOM = [jitter(4), random_scale([0.5, 1, 1.5, 2]), random_rotate(range(360))]
+
+
+@pytest.mark.parametrize("made", [*RANDOM, compose(RANDOM), Fused(RANDOM, same_size)], ids=repr)
+def test_draws_come_from_the_generator_alone(made):
+    image = doubles(1, 1, 12, 12)
+    before = torch.get_rng_state()
+    first = made(image, seeded(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(made(image, seeded(3)), first)
+    others = [made(image, seeded(seed)) for seed in range(4, 12)]
+    assert any(other.shape != first.shape or not torch.equal(other, first) for other in others)
+
+
+@pytest.mark.parametrize("made", RANDOM, ids=repr)
+def test_draws_come_from_the_global_generator_without_another(made):
+    image = doubles(1, 1, 12, 12)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        first = made(image)
+        torch.manual_seed(3)
+        assert torch.equal(made(image), first)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [*RANDOM, compose(standard_transforms), Fused(standard_transforms, same_size)],
+    ids=lambda made: type(made).__name__,
+)
+def test_images_of_a_batch_share_the_draw(made):
+    image = doubles(1, 3, 16, 16).expand(3, 3, 16, 16)
+    for seed in range(5):
+        first, *others = made(image, seeded(seed))
+        assert all(torch.equal(first, other) for other in others)
+
+
+# Composition
+
+
+def test_compose_applies_left_to_right():
+    made = compose([lambda image: image + 1, lambda image: image * 2])
+    assert made(torch.ones(1, 1, 1, 1)).item() == 4
+    assert torch.equal(compose([])(grid(2, 2)), grid(2, 2))
+
+
+def test_compose_hands_on_the_generator():
+    nested = compose([jitter(2), compose([jitter(3)])])
+    generator = seeded()
+    expected = jitter(3)(jitter(2)(grid(9, 9), generator), generator)
+    assert torch.equal(nested(grid(9, 9), seeded()), expected)
+
+
+def test_compose_takes_modules_and_functions():
+    made = compose([nn.Upsample(scale_factor=2), jitter(2), torch.flip])
+    with pytest.raises(TypeError, match="flip"):
+        made(grid(4, 4))
+    made = compose([nn.Upsample(scale_factor=2), jitter(2), transform.normalize()])
+    assert made(torch.ones(1, 3, 4, 4)).shape == (1, 3, 6, 6)
+
+
+@pytest.mark.parametrize("make", [compose, lambda given: Fused(given, same_size)])
+def test_compose_of_what_is_no_transform(make):
+    with pytest.raises(InputError, match="'noise' is not a transform"):
+        make([jitter(2), "noise"])
+    with pytest.raises(InputError, match="list"):
+        make(jitter(2))
+
+
+def test_standard_transforms_alone_give_the_sizes_that_come_of_rounding_up():
+    outer, first, scales, rotate, last = standard_transforms
+    sizes = []
+    for scale in scales.scales:
+        made = compose([outer, first, random_scale([scale]), rotate, last])
+        sizes.append(made(torch.zeros(1, 1, 128, 128)).shape[-2:])
+    # 144 scaled, never smaller than 144, less 4: 144 * 1.02 = 146.88 gives 147 - 4.
+    assert sizes == [(n, n) for n in (140, 140, 140, 140, 140, 140, 143, 146, 149, 152, 155)]
+
+
+def test_standard_transforms_are_lucids():
+    kinds = [type(made).__name__ for made in standard_transforms]
+    assert kinds == ["ConstantPad", "Jitter", "RandomScale", "RandomRotate", "Jitter"]
+    outer, first, scale, rotate, last = standard_transforms
+    assert (outer.width, outer.value, first.pixels, last.pixels) == (12, 0.5, 8, 4)
+    assert scale.scales == pytest.approx([0.9 + 0.02 * n for n in range(11)], abs=1e-15)
+    assert Counter(rotate.angles) == {**dict.fromkeys(range(-10, 11), 1), 0: 6}
+
+
+# Fusion
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [jitter(4)],
+        [pad(3, "constant", 0.5), jitter(4), jitter(2)],
+        [pad(3, "constant"), compose([jitter(4), compose([jitter(3)])])],
+        [pad(2, "constant", 0.25), pad(3, "constant", 0.75), jitter(10)],
+        [pad(2, "reflect"), jitter(4)],
+        [jitter(6), pad(3, "constant", 0.5)],
+        [pad(3, "constant", 0.5), jitter(4), pad(1, "constant", 0.5), jitter(2)],
+        [pad(3, "constant"), lambda image: image**2, jitter(6)],
+    ],
+)
+def test_fused_shifts_equal_the_chain(made):
+    image = doubles(2, 3, 16, 19)
+    for seed in range(4):
+        chain = compose(made)(image, seeded(seed))
+        # What the network sees is no larger than the picture's own size.
+        top, left = (max(0, n - m) // 2 for n, m in zip(chain.shape[2:], (16, 19), strict=True))
+        chain = chain[..., top : top + 16, left : left + 19]
+        fused = Fused(made, FixedSize(*chain.shape[-2:]))(image, seeded(seed))
+        # The positions are rounded, relative to a size below 32, at slopes below 1.
+        np.testing.assert_allclose(fused, chain, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("odd", [1, 2, 3])
+def test_fused_crop_of_an_odd_remainder_stays_on_the_pixel_grid(odd):
+    image = doubles(1, 1, 9, 9)
+    made = Fused([pad(2, "constant"), jitter(odd)], same_size)
+    padded = pad(2, "constant")(image)
+    chain = jitter(odd)(padded, seeded())
+    start = (13 - odd - 9) // 2
+    expected = chain[..., start : start + 9, start : start + 9]
+    np.testing.assert_allclose(made(image, seeded()), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [2, 5])
+@pytest.mark.parametrize(
+    ("own", "size"), [((16, 16), (16, 16)), ((12, 18), (24, 36)), ((17, 11), (40, 30))]
+)
+def test_fused_transforms_equal_one_warp_by_hand(own, size, width):
+    made = [
+        pad(width, "constant", 0.5),
+        jitter(3),
+        random_scale([0.8, 0.9, 1.1, 1.3]),
+        random_rotate(range(-30, 30)),
+        jitter(2),
+    ]
+    image = doubles(2, 3, *own)
+    outer = tuple(n + 2 * width - 3 for n in own)
+    canvas = tuple(n - 2 for n in outer)
+    window = tuple(min(n, m) for n, m in zip(own, canvas, strict=True))
+    for seed in range(3):
+        generator = seeded(seed)
+        draws = [step.sample(image, generator)[0].tolist() for step in made]
+        into = (
+            reference.shift(-width, -width)
+            @ reference.shift(*draws[1])
+            @ reference.zoomed(*draws[2], outer)
+            @ reference.rotated(*draws[3], outer)
+            @ reference.shift(*draws[4])
+            @ reference.viewed(canvas, window, size)
+        )
+        expected = reference.warp(image.numpy(), into, size, 0.5)
+        fused = Fused(made, FixedSize(*size))(image, seeded(seed))
+        np.testing.assert_allclose(fused, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("nest", [list, lambda made: [made[0], compose(made[1:])]])
+def test_fused_neighbours_are_sampled_once(nest):
+    made = nest(
+        [random_rotate([20]), random_rotate([-20]), random_scale([4]), random_scale([0.25])]
+    )
+    image = doubles(1, 3, 12, 12)
+    # There and back is no change unless something is interpolated in between.
+    np.testing.assert_allclose(Fused(made, same_size)(image), image, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 40), (20, 64)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        [],
+        standard_transforms,
+        [*standard_transforms, lambda image: image],
+        [nn.Identity()],
+        [pad(4)],
+        [random_scale([2])],
+    ],
+)
+def test_fused_always_ends_at_the_size(made, size):
+    for seed in range(4):
+        fused = Fused(made, FixedSize(*size))(torch.rand(1, 3, 24, 24), seeded(seed))
+        assert fused.shape == (1, 3, *size)
+
+
+def radius_of_disc(image):
+    return (image.sum().item() / np.pi) ** 0.5
+
+
+def disc(size, radius):
+    y, x = torch.meshgrid(*[torch.arange(size) - (size - 1) / 2] * 2, indexing="ij")
+    # Softened by a pixel, so that its area does not depend on the grid.
+    return (radius + 0.5 - torch.hypot(x, y)).clamp(0, 1).double().view(1, 1, size, size)
+
+
+@pytest.mark.parametrize("after", [[], [lambda image: image], [random_rotate([20])]])
+@pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
+def test_fused_scale_stays_visible_to_the_network(scale, after):
+    made = [pad(6, "constant", 0.0), jitter(3), random_scale([scale]), *after]
+    image = disc(64, 12)
+    for size in (64, 128):
+        seen = Fused(made, FixedSize(size, size))(image, seeded())
+        expected = radius_of_disc(image) * scale * size / 64
+        # Sampling a softened edge changes the area by far less than a ring a tenth of a pixel wide.
+        assert radius_of_disc(seen) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("made", [[], [random_rotate([0])], [random_rotate([90])], [jitter(2)]])
+def test_fused_shrinking_does_not_alias(made):
+    size = 33 + sum(step.pixels for step in made if isinstance(step, transform.spatial.Jitter))
+    stripes = torch.arange(size).remainder(2).double().expand(1, 1, size, size)
+    small = Fused(made, FixedSize(11, 11))(stripes)
+    # A third of the size has no room for stripes of one pixel. A triangular filter six pixels wide
+    # has the weights 0, 1/3, 2/3, 1, 2/3, 1/3: those of every other pixel sum up to 5/9 or 4/9.
+    assert small[..., 1:-1, 1:-1].sub(0.5).abs().max() < 1 / 18 + 1e-12
+
+
+def test_fused_fill_is_the_pads_also_beside_a_turned_picture():
+    made = Fused([pad(4, "constant", 0.5), random_rotate([45])], same_size)
+    turned = made(torch.ones(1, 3, 32, 32))
+    assert (turned[..., 0, 0] == 0.5).all()
+    assert (turned[..., 16, 16] == 1).all()
+    assert Fused([random_rotate([45])], same_size)(torch.ones(1, 1, 32, 32))[0, 0, 0, 0] == 0
+
+
+def test_fused_pads_of_two_values_keep_both():
+    made = [pad(2, "constant", 0.25), pad(2, "constant", 0.75)]
+    chain = compose(made)(torch.ones(1, 1, 8, 8))
+    # The picture fills the last canvas but for the pads when the network's size is twice its own.
+    seen = Fused([*made, lambda image: image], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
+    np.testing.assert_allclose(seen, chain[..., 4:-4, 4:-4], atol=1e-6)
+    zoomed_out = Fused([*made, random_scale([0.5])], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
+    assert zoomed_out[0, 0, 4].tolist() == pytest.approx(
+        [0.75, 0.25, 1, 1, 1, 1, 0.25, 0.75], abs=1e-6
+    )
+
+
+def test_fused_asks_for_the_size_by_the_pictures_own():
+    asked = []
+
+    def size(own):
+        asked.append(own)
+        return 2 * own[0], 3 * own[1]
+
+    assert Fused([pad(5), jitter(2)], size)(torch.rand(1, 3, 6, 8)).shape == (1, 3, 12, 24)
+    assert asked == [(6, 8)]
+
+
+def test_fused_without_transforms_only_resizes():
+    image = doubles(1, 3, 8, 8)
+    assert Fused([], same_size)(image) is image
+    wide = Fused([], FixedSize(8, 12))(image)
+    assert torch.equal(wide[..., 2:10], image)
+    assert (wide[..., :2] == 0.5).all()
+    assert (wide[..., 10:] == 0.5).all()
+    small = Fused([], FixedSize(4, 4))(image)
+    assert small.mean().item() == pytest.approx(image.mean().item(), abs=0.05)
+
+
+def test_fused_transforms_that_leave_nothing():
+    with pytest.raises(InputError, match=r"Jitter.* leave nothing of an image of size \(8, 8\)"):
+        Fused([jitter(4), jitter(4)], same_size)(torch.rand(1, 3, 8, 8))
+
+
+# All of them
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *(compose([made]) for made in standard_transforms),
+        Fused(standard_transforms, FixedSize(9, 7)),
+        Fused([], FixedSize(9, 7)),
+        compose([pad(1), transform.normalize()]),
+    ],
+    ids=repr,
+)
+def test_gradients_are_right(made):
+    image = doubles(2, 3, 10, 9).requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: made(image, seeded(2)), image, fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_type_of_the_image_is_kept(dtype):
+    image = torch.rand(2, 3, 32, 32, dtype=dtype)
+    for made in (compose(standard_transforms), Fused(standard_transforms, FixedSize(40, 40))):
+        assert made(image).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *standard_transforms,
+        pad(3),
+        transform.normalize(),
+        transform.preprocess_inceptionv1(),
+        compose(standard_transforms),
+        Fused(standard_transforms, FixedSize(24, 24)),
+    ],
+    ids=lambda made: type(made).__name__,
+)
+def test_transforms_are_values(made):
+    image = torch.rand(1, 3, 32, 32)
+
+    def result(made):
+        return made(image, seeded()) if isinstance(made, TAKES_GENERATOR) else made(image)
+
+    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert torch.equal(result(again), result(made))
+        assert repr(again) == repr(made)
+    assert "object at" not in repr(made)
+
+
+TAKES_GENERATOR = (RandomTransform, transform.Compose, Fused)
+
+
+def test_repr_tells_the_arguments():
+    assert repr(pad(12, "constant")) == "ConstantPad(width=12, value=0.5)"
+    assert repr(compose([jitter(8)])) == "compose([Jitter(pixels=8)])"
+
+
+# Values
+
+
+def test_normalize_is_that_of_imagenet():
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    image = doubles(2, 3, 4, 5)
+    expected = (image.numpy() - mean[:, None, None]) / std[:, None, None]
+    np.testing.assert_allclose(transform.normalize()(image), expected, rtol=0, atol=1e-14)
+
+
+def test_preprocess_inceptionv1_gives_minus_117_to_138():
+    image = torch.tensor([0.0, 117 / 255, 1.0], dtype=torch.float64).view(1, 1, 1, 3)
+    made = transform.preprocess_inceptionv1()(image.expand(2, 3, 1, 3))
+    np.testing.assert_allclose(made[1, 2, 0], [-117, 0, 138], rtol=0, atol=1e-12)
