@@ -193,7 +193,7 @@ def _moved(model: nn.Module, device: str) -> nn.Module:
 
 def _numbered(objective: str, spec: ModelSpec) -> str:
     """Return the objective with the number of the class that `labels:NAME` names."""
-    from lucent.hooks import LABELS
+    from lucent.layers import LABELS
 
     layer, _, unit = objective.partition(":")
     if layer.strip() != LABELS or not unit.strip() or unit.strip()[0].isdigit():
@@ -219,7 +219,7 @@ def _columns(n_objectives: int, batch: int) -> int:
 def _layers(args: argparse.Namespace) -> int:
     import torch
 
-    from lucent.hooks import layer_table
+    from lucent.layers import layer_table
     from lucent.modelzoo.registry import load
     from lucent.modelzoo.spec import spec_of
 

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from lucent.errors import InputError, LayerError, LucentWarning
-from lucent.hooks import Activations, LayerNames, layer_table, unwrap
+from lucent.hooks import Activations
+from lucent.layers import LayerNames, layer_table, unwrap
 
 RED = tiny.colour(0.5, 0.25, 0.0)
 

@@ -57,7 +57,8 @@ import lucent
 for module in pkgutil.walk_packages(lucent.__path__, "lucent."):
     importlib.import_module(module.name)
 packages = {name.partition(".")[0] for name in set(sys.modules) - before}
-needed = {"lucent", "torch", "numpy", "PIL", "tqdm"}
+# sympy and mpmath come with torch, which imports them late.
+needed = {"lucent", "torch", "sympy", "mpmath", "numpy", "PIL", "tqdm"}
 print(*sorted(packages - needed - set(sys.stdlib_module_names)))
 """
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError, LucentWarning, suggestion
-from lucent.hooks import unwrap
+from lucent.layers import unwrap
 
 # Of ImageNet's training images in [0, 1]: what nearly every network trained on them expects.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

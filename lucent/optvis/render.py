@@ -17,14 +17,15 @@ import numpy as np
 from torch import Tensor, nn
 
 from lucent.errors import InputError, LayerError, LucentError
-from lucent.hooks import INPUT, LABELS, LayerNames, unwrap
+from lucent.layers import INPUT, LABELS, LayerNames, unwrap
 from lucent.misc.io.pictures import save_picture, tiled, to_pil
 from lucent.misc.io.showing import show
 from lucent.modelzoo.spec import ModelSpec, spec_of
 from lucent.optvis import param, transform
 from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT
 from lucent.optvis.callbacks import Progress, Report, Show, Snapshots, tensor_to_img_array
-from lucent.optvis.loop import Callback, History, OptimizerFactory, Run, RunSettings, adam
+from lucent.optvis.history import History
+from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings, adam
 from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.param import Image, as_image
 from lucent.optvis.transform.base import Fused, SizeFn, Transform
@@ -326,7 +327,8 @@ def hook_model(model: nn.Module, image_f: Callable[[], Tensor], return_hooks: bo
         LayerError: raised by the function for an unknown layer, or one that has not run.
     """
     model = unwrap(model)
-    names = LayerNames(model, {LABELS: spec_of(model).logits or ""})
+    spec = getattr(model, "spec", ModelSpec(""))
+    names = LayerNames(model, {**dict(spec.aliases), LABELS: spec.logits or ""})
     hooks = OrderedDict((name, ModuleHook(module)) for name, module in names.modules.items())
 
     def hook(layer: str) -> Any:

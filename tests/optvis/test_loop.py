@@ -163,7 +163,7 @@ def test_objectives_know_step_and_labels_and_keep_their_state():
     def objective(T):
         T.state["sum"] = T.state.get("sum", 0) + 1
         noted.append((T.step, tuple(T.labels), T.state["sum"]))
-        return -T("labels").mean()
+        return -T("labels")[:, 0].mean()
 
     run = Run(tiny.Softmax(), Objective(objective), tiny.Pixels(tiny.colour(0.5, 0, 0)))
     finished(run, 3)

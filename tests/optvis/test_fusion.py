@@ -1,0 +1,258 @@
+"""Many transforms as one warp."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import nn
+
+from lucent.errors import InputError
+from lucent.optvis.transform import (
+    Fused,
+    compose,
+    jitter,
+    pad,
+    random_rotate,
+    random_scale,
+    standard_transforms,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def doubles(*shape):
+    return torch.rand(*shape, dtype=torch.float64, generator=seeded())
+
+
+def same_size(own):
+    return own
+
+
+class FixedSize:
+    """A size function that can be pickled."""
+
+    def __init__(self, *size):
+        self.size = size
+
+    def __call__(self, own):
+        return self.size
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [jitter(4)],
+        [pad(3, "constant", 0.5), jitter(4), jitter(2)],
+        [pad(3, "constant"), compose([jitter(4), compose([jitter(3)])])],
+        [pad(2, "constant", 0.25), pad(3, "constant", 0.75), jitter(10)],
+        [pad(2, "reflect"), jitter(4)],
+        [jitter(6), pad(3, "constant", 0.5)],
+        [pad(3, "constant", 0.5), jitter(4), pad(1, "constant", 0.5), jitter(2)],
+        [pad(3, "constant"), lambda image: image**2, jitter(6)],
+    ],
+)
+def test_fused_shifts_equal_the_chain(made):
+    image = doubles(2, 3, 16, 19)
+    for seed in range(4):
+        chain = compose(made)(image, seeded(seed))
+        # What the network sees is no larger than the picture's own size.
+        top, left = (max(0, n - m) // 2 for n, m in zip(chain.shape[2:], (16, 19), strict=True))
+        chain = chain[..., top : top + 16, left : left + 19]
+        fused = Fused(made, FixedSize(*chain.shape[-2:]))(image, seeded(seed))
+        # The positions are rounded, relative to a size below 32, at slopes below 1.
+        np.testing.assert_allclose(fused, chain, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("odd", [1, 2, 3])
+def test_fused_crop_of_an_odd_remainder_stays_on_the_pixel_grid(odd):
+    image = doubles(1, 1, 9, 9)
+    made = Fused([pad(2, "constant"), jitter(odd)], same_size)
+    padded = pad(2, "constant")(image)
+    chain = jitter(odd)(padded, seeded())
+    start = (13 - odd - 9) // 2
+    expected = chain[..., start : start + 9, start : start + 9]
+    np.testing.assert_allclose(made(image, seeded()), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [2, 5])
+@pytest.mark.parametrize(
+    ("own", "size"), [((16, 16), (16, 16)), ((12, 18), (24, 36)), ((17, 11), (40, 30))]
+)
+def test_fused_transforms_equal_one_warp_by_hand(own, size, width):
+    made = [
+        pad(width, "constant", 0.5),
+        jitter(3),
+        random_scale([0.8, 0.9, 1.1, 1.3]),
+        random_rotate(range(-30, 30)),
+        jitter(2),
+    ]
+    image = doubles(2, 3, *own)
+    outer = tuple(n + 2 * width - 3 for n in own)
+    canvas = tuple(n - 2 for n in outer)
+    window = tuple(min(n, m) for n, m in zip(own, canvas, strict=True))
+    for seed in range(3):
+        generator = seeded(seed)
+        draws = [step.sample(image, generator)[0].tolist() for step in made]
+        into = (
+            reference.shift(-width, -width)
+            @ reference.shift(*draws[1])
+            @ reference.zoomed(*draws[2], outer)
+            @ reference.rotated(*draws[3], outer)
+            @ reference.shift(*draws[4])
+            @ reference.viewed(canvas, window, size)
+        )
+        expected = reference.warp(image.numpy(), into, size, 0.5)
+        fused = Fused(made, FixedSize(*size))(image, seeded(seed))
+        np.testing.assert_allclose(fused, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("nest", [list, lambda made: [made[0], compose(made[1:])]])
+def test_fused_neighbours_are_sampled_once(nest):
+    made = nest(
+        [random_rotate([20]), random_rotate([-20]), random_scale([4]), random_scale([0.25])]
+    )
+    image = doubles(1, 3, 12, 12)
+    # There and back is no change unless something is interpolated in between.
+    np.testing.assert_allclose(Fused(made, same_size)(image), image, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 40), (20, 64)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        [],
+        standard_transforms,
+        [*standard_transforms, lambda image: image],
+        [nn.Identity()],
+        [pad(4)],
+        [random_scale([2])],
+    ],
+)
+def test_fused_always_ends_at_the_size(made, size):
+    for seed in range(4):
+        fused = Fused(made, FixedSize(*size))(torch.rand(1, 3, 24, 24), seeded(seed))
+        assert fused.shape == (1, 3, *size)
+
+
+def radius_of_disc(image):
+    return (image.sum().item() / np.pi) ** 0.5
+
+
+def disc(size, radius):
+    y, x = torch.meshgrid(*[torch.arange(size) - (size - 1) / 2] * 2, indexing="ij")
+    # Softened by a pixel, so that its area does not depend on the grid.
+    return (radius + 0.5 - torch.hypot(x, y)).clamp(0, 1).double().view(1, 1, size, size)
+
+
+@pytest.mark.parametrize("after", [[], [lambda image: image], [random_rotate([20])]])
+@pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
+def test_fused_scale_stays_visible_to_the_network(scale, after):
+    made = [pad(6, "constant", 0.0), jitter(3), random_scale([scale]), *after]
+    image = disc(64, 12)
+    for size in (64, 128):
+        seen = Fused(made, FixedSize(size, size))(image, seeded())
+        expected = radius_of_disc(image) * scale * size / 64
+        # Sampling a softened edge changes the area by far less than a ring a tenth of a pixel wide.
+        assert radius_of_disc(seen) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("made", [[], [random_rotate([0])], [random_rotate([90])], [jitter(2)]])
+def test_fused_shrinking_does_not_alias(made):
+    size = 33 + sum(getattr(step, "pixels", 0) for step in made)
+    stripes = torch.arange(size).remainder(2).double().expand(1, 1, size, size)
+    small = Fused(made, FixedSize(11, 11))(stripes)
+    # A third of the size has no room for stripes of one pixel. A triangular filter six pixels wide
+    # has the weights 0, 1/3, 2/3, 1, 2/3, 1/3: those of every other pixel sum up to 5/9 or 4/9.
+    assert small[..., 1:-1, 1:-1].sub(0.5).abs().max() < 1 / 18 + 1e-12
+
+
+def test_fused_fill_is_the_pads_also_beside_a_turned_picture():
+    made = Fused([pad(4, "constant", 0.5), random_rotate([45])], same_size)
+    turned = made(torch.ones(1, 3, 32, 32))
+    assert (turned[..., 0, 0] == 0.5).all()
+    assert (turned[..., 16, 16] == 1).all()
+    assert Fused([random_rotate([45])], same_size)(torch.ones(1, 1, 32, 32))[0, 0, 0, 0] == 0
+
+
+def test_fused_pads_of_two_values_keep_both():
+    made = [pad(2, "constant", 0.25), pad(2, "constant", 0.75)]
+    chain = compose(made)(torch.ones(1, 1, 8, 8))
+    # The picture fills the last canvas but for the pads when the network's size is twice its own.
+    seen = Fused([*made, lambda image: image], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
+    np.testing.assert_allclose(seen, chain[..., 4:-4, 4:-4], atol=1e-6)
+    zoomed_out = Fused([*made, random_scale([0.5])], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
+    assert zoomed_out[0, 0, 4].tolist() == pytest.approx(
+        [0.75, 0.25, 1, 1, 1, 1, 0.25, 0.75], abs=1e-6
+    )
+
+
+def test_fused_asks_for_the_size_by_the_pictures_own():
+    asked = []
+
+    def size(own):
+        asked.append(own)
+        return 2 * own[0], 3 * own[1]
+
+    assert Fused([pad(5), jitter(2)], size)(torch.rand(1, 3, 6, 8)).shape == (1, 3, 12, 24)
+    assert asked == [(6, 8)]
+
+
+def test_fused_without_transforms_only_resizes():
+    image = doubles(1, 3, 8, 8)
+    assert Fused([], same_size)(image) is image
+    wide = Fused([], FixedSize(8, 12))(image)
+    assert torch.equal(wide[..., 2:10], image)
+    assert (wide[..., :2] == 0.5).all()
+    assert (wide[..., 10:] == 0.5).all()
+    small = Fused([], FixedSize(4, 4))(image)
+    assert small.mean().item() == pytest.approx(image.mean().item(), abs=0.05)
+
+
+def test_fused_transforms_that_leave_nothing():
+    with pytest.raises(InputError, match=r"Jitter.* leave nothing of an image of size \(8, 8\)"):
+        Fused([jitter(4), jitter(4)], same_size)(torch.rand(1, 3, 8, 8))
+
+
+def test_fused_of_what_is_no_transform():
+    with pytest.raises(InputError, match="'noise' is not a transform"):
+        Fused([jitter(2), "noise"], same_size)
+
+
+def test_fused_draws_come_from_the_generator_alone_and_are_shared():
+    made = Fused(standard_transforms, same_size)
+    image = doubles(1, 3, 16, 16).expand(3, 3, 16, 16)
+    before = torch.get_rng_state()
+    first = made(image, seeded(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(made(image, seeded(3)), first)
+    assert not torch.equal(made(image, seeded(4)), first)
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[0], first[2])
+
+
+@pytest.mark.parametrize("made", [[], standard_transforms, [pad(1), jitter(2)]])
+def test_fused_gradients_are_right(made):
+    fused = Fused(made, FixedSize(9, 7))
+    image = doubles(2, 3, 10, 9).requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: fused(image, seeded(2)), image, fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fused_keeps_the_type_of_the_image(dtype):
+    image = torch.rand(2, 3, 32, 32, dtype=dtype)
+    assert Fused(standard_transforms, FixedSize(40, 40))(image).dtype == dtype
+
+
+def test_fused_is_a_value():
+    made = Fused(standard_transforms, FixedSize(24, 24))
+    image = torch.rand(1, 3, 32, 32)
+    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert torch.equal(again(image, seeded()), made(image, seeded()))
+    assert repr(Fused([jitter(8)], same_size)) == "Fused([Jitter(pixels=8)])"
