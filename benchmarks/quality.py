@@ -150,8 +150,8 @@ def geometry_scores(pictures: np.ndarray) -> dict[str, float]:
         wave = strongest_wave(picture)
         angles.append(float(orientation_distance(wave.orientation, truth.orientation)))
         # The ratio to the nearest wavelength of the class: 1 inside its range.
-        wavelength = wave.wavelength * (96 / picture.shape[0])
-        ratios.append(wavelength / np.clip(wavelength, *truth.wavelength))
+        nearest = np.clip(wave.wavelength, *truth.wavelength_at(len(picture)))
+        ratios.append(wave.wavelength / nearest)
         if truth.hues is not None:
             hues.append(hue_match(picture, truth.hues))
     errors, shares = zip(*hues, strict=True)

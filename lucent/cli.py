@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lucent.optvis.objectives import Objective
 
 # What `lucent render` shows when it is told nothing: a unit of the network that needs no download.
-_MODEL, _UNIT = "synthnet", "mixed4b:0"
+_MODEL, _UNIT = "synthnet", "labels:rings"
 
 # What a shell reports for a program that the signal ended: 128 + SIGINT, 128 + SIGPIPE.
 _INTERRUPTED, _BROKEN_PIPE = 130, 141

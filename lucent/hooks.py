@@ -54,13 +54,13 @@ class Activations:
         layers: the layers needed. None records which ones are asked for: a layer that was not
             captured is then hooked, and the pass repeated on the same input.
         truncate: stop the forward pass after the last layer needed.
-        aliases: further layer names, each with the name it stands for.
+        aliases: further layer names, each with the name it stands for; None takes those of the
+            model's spec, if it has one.
 
     Attributes:
         step: number of optimisation steps done so far.
         labels: the model's class names, in the order of its logits.
         state: what objectives keep from step to step.
-        sample: what a stochastic image drew in this step.
 
     Raises:
         LayerError: a layer does not exist.
@@ -77,30 +77,27 @@ class Activations:
         self.step = 0
         self.labels: Sequence[str] = ()
         self.state: dict[str, Any] = {}
-        self.sample: Tensor | None = None
         self._model = unwrap(model)
         self._names = LayerNames(self._model, aliases)
         self._truncate = truncate
         self._recording = layers is None
-        self._addresses = {
-            layer: self._names.resolve(layer)
-            for layer in dict.fromkeys(layers or ())
-            if layer != INPUT
-        }
+        self._resolved: dict[str, Address] = {}
+        # Keyed by address, because a layer may be spelt in several ways; a dict keeps the order.
+        self._wanted = {self._resolve(layer): None for layer in layers or () if layer != INPUT}
         self._hooks: dict[str, RemovableHandle] = {}
-        self._planned: frozenset[str] = frozenset()  # the layers that the plan knows about
-        self._counts: Counter[str] = Counter()  # how often each hooked module runs, once planned
-        self._needed: dict[
-            Position, list[str]
-        ] = {}  # the layers that each call gives, once planned
+        # What the plan knows: for which layers it is, how often each hooked module runs, and which
+        # layers each call gives.
+        self._planned: frozenset[Address] = frozenset()
+        self._counts: Counter[str] = Counter()
+        self._needed: dict[Position, list[Address]] = {}
         self._last: Position | None = None  # the call to stop after
         self._observe: Callable[[str, Any], Any] | None = None  # what the hooks do now
-        self._values: dict[str, Tensor] = {}
+        self._values: dict[Address, Tensor] = {}
         self._warned: set[str] = set()
         self._open = False
         self._network_input: Tensor | None = None
         self._image: Tensor | None = None
-        self._replace: Mapping[str, Tensor] = {}
+        self._replace: Mapping[Address, Tensor] = {}
 
     def __enter__(self) -> Self:
         self._open = True
@@ -141,7 +138,7 @@ class Activations:
         self._values = {}
         self._network_input = image
         self._image = image if original is None else original
-        self._replace = replace or {}
+        self._replace = {self._resolve(layer): value for layer, value in (replace or {}).items()}
         self._forward(image)
 
     def __call__(self, layer: str) -> Tensor:
@@ -156,22 +153,35 @@ class Activations:
             )
         if layer == INPUT:
             return self._image
-        if layer not in self._values:
-            if not self._recording:
-                raise LayerError(
-                    f"The activation of {layer!r} was not asked for, only {sorted(self._values)}: "
-                    f"name it in Activations(model, layers=[..., {layer!r}])."
-                )
-            self._addresses[layer] = self._names.resolve(layer)
-            handed_out = self._values
-            self._forward(self._network_input)
-            self._values.update(handed_out)
-        return self._values[layer]
+        address = self._resolve(layer)
+        if address not in self._values:
+            self._add(address, self._network_input)
+        return self._values[address]
+
+    def _add(self, address: Address, network_input: Tensor) -> None:
+        """Capture a layer that was not asked for at the beginning, by another pass."""
+        if address in self._wanted:
+            raise LayerError(f"There is no activation of '{address}': the last pass failed.")
+        if not self._recording:
+            raise LayerError(
+                f"The activation of '{address}' was not asked for, only "
+                f"{[*map(str, self._wanted)]}: name it in "
+                f"Activations(model, layers=[..., '{address}'])."
+            )
+        self._wanted[address] = None
+        handed_out = self._values
+        self._forward(network_input)
+        self._values.update(handed_out)
+
+    def _resolve(self, layer: str) -> Address:
+        if layer not in self._resolved:
+            self._resolved[layer] = self._names.resolve(layer)
+        return self._resolved[layer]
 
     @property
     def layers(self) -> frozenset[str]:
         """The layers that are captured; they grow where they are being recorded."""
-        return frozenset(self._addresses)
+        return frozenset(map(str, self._wanted))
 
     def plan(self, image: Tensor) -> None:
         """Find out how often and in which order the layers run.
@@ -182,7 +192,7 @@ class Activations:
             LayerError: a layer is never called.
         """
         order: list[str] = []
-        for address in [*self._addresses.values(), *map(self._names.resolve, self._replace)]:
+        for address in [*self._wanted, *self._replace]:
             self._hook(address.module)
         failure: Exception | None = None
         with (
@@ -214,12 +224,12 @@ class Activations:
 
     def _set_plan(self, order: list[str]) -> None:
         self._counts, self._needed = Counter(order), {}
-        for layer, address in self._addresses.items():
+        for address in self._wanted:
             self._warn_about_calls(address)
-            self._needed.setdefault(_position(address, self._counts), []).append(layer)
+            self._needed.setdefault(_position(address, self._counts), []).append(address)
         calls = list(_enumerated(order))
         self._last = max(self._needed, key=calls.index, default=None)
-        self._planned = frozenset({*self._addresses, *self._replace})
+        self._planned = frozenset({*self._wanted, *self._replace})
 
     def _warn_about_calls(self, address: Address) -> None:
         name, n_calls = address.module, self._counts[address.module]
@@ -253,15 +263,12 @@ class Activations:
             self._observe = None
 
     def _forward(self, image: Tensor) -> None:
-        if not self._addresses:
+        if not self._wanted:
             return
-        if not self._planned >= {*self._addresses, *self._replace}:
+        if not self._planned >= {*self._wanted, *self._replace}:
             self.plan(image)
-        given = {
-            _position(self._names.resolve(k), self._counts): value
-            for k, value in self._replace.items()
-        }
-        values: dict[str, Tensor] = {}
+        given = {_position(a, self._counts): value for a, value in self._replace.items()}
+        values: dict[Address, Tensor] = {}
         calls: Counter[str] = Counter()
 
         def observe(module: str, output: Any) -> Any:
@@ -269,20 +276,21 @@ class Activations:
             calls[module] += 1
             output = given.get(position, output)
             last = self._truncate and position == self._last
-            for layer in self._needed.get(position, ()):
-                value = pick(output, self._addresses[layer].picks, layer)
-                # A later in-place operation would overwrite the value; nothing comes after the last
-                # layer.
-                values[layer] = value if last else value.clone()
+            for address in self._needed.get(position, ()):
+                value = pick(output, address.picks, str(address))
+                # A later in-place operation would overwrite it; nothing comes after the last one.
+                values[address] = value if last else value.clone()
             if last:
                 raise _Stop
             return output if position in given else None
 
         with self._observing(observe), suppress(_Stop):
             self._model(image)
-        if missing := sorted(self._addresses.keys() - values.keys()):
+        if missing := [address for address in self._wanted if address not in values]:
             raise LayerError(
-                f"The layer {missing[0]!r} ran when the passes were planned, but not in this one."
+                f"The layer '{missing[0]}' was called when the passes were planned, but not in "
+                "this one: the model goes different ways for different images. Pick a layer that "
+                "it always calls."
             )
         self._values = values
 

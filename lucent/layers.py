@@ -31,18 +31,25 @@ class Address:
     call: int | None = None
     picks: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        call = "" if self.call is None else f"#{self.call}"
+        return self.module + call + "".join(f"[{key}]" for key in self.picks)
+
 
 class LayerNames:
     """The layer names of a model: dotted names, torch-lucent's underscore names, and extra aliases.
 
     Args:
         model: the network, unwrapped.
-        aliases: further names, each with the name it stands for ("" is the model's own output).
+        aliases: further names, each with the name it stands for ("" is the model's own output);
+            None takes those of the model's spec, if it has one.
     """
 
     def __init__(self, model: nn.Module, aliases: Mapping[str, str] | None = None) -> None:
         self.modules = dict(model.named_modules(remove_duplicate=False))
-        self._aliases = {LABELS: "", **(aliases or {})}
+        if aliases is None:
+            aliases = getattr(getattr(model, "spec", None), "layer_aliases", {})
+        self._aliases = {LABELS: "", **aliases}
         self._underscored: dict[str, list[str]] = {}
         for name in self.modules:
             if "." in name:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,13 +46,22 @@ def forked_rng(seed: int | None) -> Iterator[None]:
         yield
         return
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
+    with torch.random.fork_rng(devices=range(n_gpus)):
         _seed_generators(seed)
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def constant(values: Any, like: torch.Tensor) -> torch.Tensor:
+    """Return numbers as a tensor of the dtype and on the device of another one.
+
+    Made on the device directly, they would make the caller wait until a GPU has caught up.
+    """
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def device_of(model: nn.Module) -> torch.device:

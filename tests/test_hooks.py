@@ -337,9 +337,18 @@ def test_a_recorded_unknown_layer_is_the_same_error():
 
 def test_labels_are_the_layer_that_the_alias_says():
     model = tiny.Softmax()
-    logits = activation(model, "labels", aliases={"labels": "head"})
-    assert values(logits) == [[1.0], [-1.0]]
-    assert activation(model, "labels").sum().item() == pytest.approx(1)
+    # Its spec says that the logits are the layer "head".
+    assert values(activation(model, "labels")) == [[1.0], [-1.0]]
+    assert values(activation(model, "logit", aliases={"logit": "head"})) == [[1.0], [-1.0]]
+    probabilities = activation(model, "labels", aliases={"labels": ""})
+    assert probabilities.sum().item() == pytest.approx(1)
+
+
+def test_two_spellings_are_one_layer():
+    model = nn.Sequential(tiny.Chain())
+    with Activations(model, ["0_conv1"]) as T:
+        T.run(RED)
+        assert T("0.conv1") is T("0_conv1")
 
 
 @pytest.mark.parametrize("layer", ["spare", "group"])
@@ -361,7 +370,9 @@ def test_a_layer_that_sometimes_runs_is_an_error_when_it_does_not():
         model.forward = lambda x: forward(model.spare(x))
         T.run(RED)
         model.forward = forward
-        with pytest.raises(LayerError, match="'spare' ran when the passes were planned, but not"):
+        with pytest.raises(
+            LayerError, match="'spare' was called when the passes were planned, but not"
+        ):
             T.run(RED)
 
 

@@ -233,7 +233,7 @@ def test_everything_is_undone(kind):
 # In a run
 
 
-def gradients(model, n_steps, objective, **settings):
+def gradients(model, n_steps, objective, *, relu_override=True):
     """The largest gradient at each step of an image that never moves."""
     found = []
     image = tiny.Pixels(tiny.colour(0.5, 0.5, 0.5))
@@ -242,7 +242,7 @@ def gradients(model, n_steps, objective, **settings):
         objective,
         image,
         optimizer=lambda params: torch.optim.SGD(params, lr=0),
-        settings=RunSettings(steps=n_steps, seed=0, **settings),
+        settings=RunSettings(steps=n_steps, seed=0, relu_override=relu_override),
     ) as run:
         run.iterate([lambda run: run.step and found.append(image.pixels.grad.abs().max().item())])
     return found

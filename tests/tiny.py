@@ -219,11 +219,14 @@ class Dead(nn.Module):
 
 
 def textured(dtype=torch.float32, activation=nn.ReLU):
-    """Return a net of 3x3 convolutions with fixed random weights, 3 -> 8 -> 8 channels."""
+    """Return a net of 3x3 convolutions with fixed random weights, 3 -> 8 -> 8 channels.
+
+    Channels 0, 2 and 4 of the last layer, "3", are alive on a grey image.
+    """
     layers = nn.Sequential(
         nn.Conv2d(3, 8, 3), activation(), nn.Conv2d(8, 8, 3, stride=2), activation()
     )
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(7)
     for parameter in layers.parameters():
         parameter.data.normal_(0, 0.3, generator=generator)
     layers.spec = PLAIN

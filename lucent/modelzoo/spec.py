@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError, LucentWarning, suggestion
-from lucent.layers import unwrap
+from lucent.layers import LABELS, unwrap
+from lucent.util import constant
 
 # Of ImageNet's training images in [0, 1]: what nearly every network trained on them expects.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -61,6 +62,11 @@ class ModelSpec:
                 "one as of the other (or a single one for all channels), and no std of 0."
             )
 
+    @property
+    def layer_aliases(self) -> dict[str, str]:
+        """Further names of layers, "labels" for the class logits among them."""
+        return {**dict(self.aliases), LABELS: self.logits or ""}
+
     def preprocess(self, image: Tensor) -> Tensor:
         """Bring an image to the values that the network was trained on; the size stays as it is.
 
@@ -79,9 +85,7 @@ class ModelSpec:
         )
         scale = [(high - low) / s for s in std]
         shift = [(low - m) / s for m, s in zip(mean, std, strict=True)]
-        constants = torch.tensor([scale, shift], dtype=image.dtype)
-        # A blocking copy would make every step wait for the GPU.
-        constants = constants.to(image.device, non_blocking=True)
+        constants = constant([scale, shift], like=image)
         scales, shifts = constants.view(2, self._n_channels, *[1] * (image.dim() - 2))
         return torch.addcmul(shifts, image, scales)
 
@@ -178,7 +182,7 @@ def spec_of(model: nn.Module) -> ModelSpec:
         return torchvision_spec
     name = type(network).__name__
     warnings.warn(
-        f"Nothing is known about {name}: its images are normalised like ImageNet's, at 224 px. "
+        f"Nothing is known about {name}: ImageNet's normalisation and 224 px are assumed. "
         f"If it expects others, set model.spec = lucent.modelzoo.ModelSpec({name!r}, "
         "input_size=(height, width), mean=..., std=...).",
         LucentWarning,

@@ -32,8 +32,10 @@ def tensor_to_img_array(tensor: Tensor) -> np.ndarray:
         tensor: (B, C, H, W) on any device.
 
     Returns:
-        (B, H, W, C) of the same dtype.
+        (B, H, W, C) of the same dtype, float32 for bfloat16.
     """
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
+        tensor = tensor.float()
     return np.moveaxis(tensor.detach().cpu().numpy(), 1, -1)
 
 
@@ -133,11 +135,18 @@ class Save:
         every: number of steps between two files, at least 1.
 
     Raises:
-        InputError: `every` is smaller than 1.
+        InputError: `every` is smaller than 1, or the path has another field.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         self._path, self._every = os.fspath(path), _checked_every(every)
+        try:
+            self._path.format(step=0)
+        except (LookupError, ValueError) as error:
+            raise InputError(
+                f"The path {self._path!r} has a field other than {{step}}: write it as in "
+                "'out/{step:05d}.png'."
+            ) from error
 
     def __call__(self, run: Run) -> None:
         """Write the image if its turn has come."""

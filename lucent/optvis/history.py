@@ -85,7 +85,8 @@ class History:
         """
         if state["captions"] != self._captions:
             raise InputError(
-                f"The state is of the objective {state['captions']}, this one is {self._captions}."
+                f"The state is of the objective {state['captions']}, this one is {self._captions}: "
+                "make the run with the objective of the one saved."
             )
         self._settled, self._pending = [list(row) for row in state["rows"]], []
         self._checked = 0

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
-from lucent.errors import InputError, LucentError, LucentWarning
+from lucent.errors import DivergenceError, InputError, LucentError, LucentWarning
 from lucent.hooks import Activations
-from lucent.layers import LABELS, unwrap
+from lucent.layers import unwrap
 from lucent.modelzoo.spec import ModelSpec, spec_of
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
@@ -54,14 +54,15 @@ class RunSettings:
     Attributes:
         steps: number of steps after which the iteration ends; None goes on.
         seed: of the run's own draws; None takes one from PyTorch's global generator.
-        relu_override: redirect the gradient of ReLUs for the first 17 steps.
+        relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
+            start; `render_vis` does so by default.
         preprocess: normalise as the model's spec says.
         spec: facts about the model; None finds them.
     """
 
     steps: int | None = None
     seed: int | None = None
-    relu_override: bool = True
+    relu_override: bool = False
     preprocess: bool = True
     spec: ModelSpec | None = None
 
@@ -120,8 +121,7 @@ class Run:
         )
         self._transforms = transforms
         self._make_optimizer = _checked_factory(optimizer)
-        aliases = {**dict(self._spec.aliases), LABELS: self._spec.logits or ""}
-        self._acts = Activations(self._model, objective.layers, aliases=aliases)
+        self._acts = Activations(self._model, objective.layers, aliases=self._spec.layer_aliases)
         self._acts.labels = self._spec.labels
         self._functional: bool | None = None  # whether the model calls ReLU as a function
         self._stopped = False
@@ -138,7 +138,7 @@ class Run:
             self._generator = torch.Generator(device)
             seed = self.settings.seed
             self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
-            self._optimizer = self._make_optimizer(self.image.trainable())
+            self._optimizer = _checked_optimizer(self._make_optimizer(self.image.trainable()))
             self._stack = stack.pop_all()
         return self
 
@@ -176,7 +176,7 @@ class Run:
         def closure() -> Tensor:
             # Optimizers that look around (LBFGS) have to see the same function in all of a step.
             self._generator.set_state(start)
-            self._acts.state = dict(state)
+            self._acts.state = copy.deepcopy(state)
             loss, values = self._loss()
             if len(self.history) == recorded:
                 self.history.record(loss, values)
@@ -219,11 +219,18 @@ class Run:
         """Return the image as it is now, (B, C, *spatial), detached.
 
         Raises:
-            DivergenceError: the loss became NaN or infinite.
+            DivergenceError: the loss or the image became NaN or infinite.
         """
         self.check()
         with torch.no_grad():
-            return self.image().detach().clone()
+            image = self.image().detach().clone()
+        if not image.isfinite().all():
+            raise DivergenceError(
+                f"The image became NaN or infinite by step {self.step}, because a gradient did: "
+                "look for a division by zero or the root of zero in the objective, or take a "
+                "smaller learning rate."
+            )
+        return image
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a later run needs to go on exactly as this one would, as copies.
@@ -253,7 +260,7 @@ class Run:
         if self._optimizer is None:
             raise LucentError("The run is not open. Call load_state_dict inside its `with` block.")
         if not isinstance(state, dict) or not state.keys() >= _STATE_KEYS:
-            raise InputError("This is not what Run.state_dict returns.")
+            raise InputError("This is no state of a run: give what Run.state_dict returned.")
         state, tensors = copy.deepcopy(state), self.image.trainable()
         shapes, saved = [tuple(t.shape) for t in tensors], [tuple(t.shape) for t in state["image"]]
         if shapes != saved:
@@ -279,7 +286,7 @@ class Run:
         network_input = self._network_input(image.to(device_of(self._model)))
         state = self._acts.state
         while True:
-            layers, self._acts.state = self._acts.layers, dict(state)
+            layers, self._acts.state = self._acts.layers, copy.deepcopy(state)
             with self._functional_override(network_input):
                 self._acts.run(network_input, original=image)
             values = self.objective.values(self._acts)
@@ -356,6 +363,15 @@ def _checked_factory(optimizer: Any) -> OptimizerFactory:
             "torch.optim.Adam(params, lr=0.05)."
         )
     return optimizer  # type: ignore[no-any-return]
+
+
+def _checked_optimizer(optimizer: Any) -> torch.optim.Optimizer:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(
+            f"The function given as optimizer returned a {type(optimizer).__name__}, no optimizer: "
+            "write optimizer=lambda params: torch.optim.Adam(params, lr=0.05)."
+        )
+    return optimizer
 
 
 def _random_seed() -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lucent.errors import InputError, LayerError, LucentError
-from lucent.layers import INPUT, LABELS, LayerNames, unwrap
+from lucent.layers import INPUT, LayerNames, pick, unwrap
 from lucent.misc.io.pictures import save_picture, tiled, to_pil
 from lucent.misc.io.showing import show
 from lucent.modelzoo.spec import ModelSpec, spec_of
@@ -88,7 +88,8 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
             the size, colours and spectrum of the model's spec.
         optimizer: makes the optimizer of a list of tensors; None is Adam with learning rate 0.05.
         transforms: functions from images to images, applied in turn in every step; None is
-            `transform.standard_transforms`, [] none.
+            `transform.standard_transforms`, [] none. What they give is brought to the size that the
+            network sees, whatever size it has.
         thresholds: steps after which to keep the image; 0 keeps the start image.
         verbose: write the loss at the thresholds to standard output.
         preprocess: normalise the image as the model's spec says.
@@ -119,7 +120,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     (https://distill.pub/2017/feature-visualization).
     """
     steps = _checked_thresholds(thresholds)
-    spec = spec_of(model)
+    spec = _checked_spec(model, needed=preprocess or fixed_image_size is None)
     settings = RunSettings(
         steps=max(steps),
         seed=seed,
@@ -155,19 +156,32 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     return pictures
 
 
+def _checked_spec(model: nn.Module, *, needed: bool) -> ModelSpec:
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"The model has to be a torch.nn.Module, not {model!r}. A network by its name: "
+            "lucent.modelzoo.load(name)."
+        )
+    known = getattr(unwrap(model), "spec", None)
+    if needed or isinstance(known, ModelSpec):
+        return spec_of(model)
+    return ModelSpec(type(model).__name__)
+
+
 def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None:
     """Do the steps; keep the last image also where Ctrl-C or a callback ends them early."""
     try:
-        run.iterate([*others, snapshots])
-    except KeyboardInterrupt:
-        logger.warning(
-            "Interrupted at step %d; the picture of this moment is the last one.", run.step
-        )
+        try:
+            run.iterate([*others, snapshots])
+        except KeyboardInterrupt:
+            logger.warning(
+                "Interrupted at step %d; the picture of this moment is the last one.", run.step
+            )
+        if run.history.steps[-1:] != [run.step]:
+            snapshots.keep(run)
     except LucentError as error:
         error.images = snapshots.images
         raise
-    if run.history.steps[-1:] != [run.step]:
-        snapshots.keep(run)
 
 
 def _displays(
@@ -294,7 +308,7 @@ class ModuleHook:
 
     Attributes:
         module: the module, None before its first pass.
-        features: its output, None before its first pass.
+        features: its output, None before its first pass; a tensor is copied.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -304,7 +318,9 @@ class ModuleHook:
 
     def hook_fn(self, module: nn.Module, input: Any, output: Any) -> None:
         """Keep the output."""
-        self.module, self.features = module, output
+        # What follows may overwrite the output in place.
+        self.features = output.clone() if isinstance(output, Tensor) else output
+        self.module = module
 
     def close(self) -> None:
         """Remove the hook."""
@@ -314,8 +330,8 @@ class ModuleHook:
 def hook_model(model: nn.Module, image_f: Callable[[], Tensor], return_hooks: bool = False) -> Any:
     """Hook every layer of a model and return a function from layer names to activations.
 
-    For scripts that run the model themselves; `lucent.hooks.Activations` hooks only what is needed
-    and cleans up after itself.
+    A layer that is called several times gives its last call. This is for scripts that run the model
+    themselves; `lucent.hooks.Activations` hooks only what is needed and cleans up after itself.
 
     Args:
         model: the network.
@@ -327,16 +343,21 @@ def hook_model(model: nn.Module, image_f: Callable[[], Tensor], return_hooks: bo
         LayerError: raised by the function for an unknown layer, or one that has not run.
     """
     model = unwrap(model)
-    spec = getattr(model, "spec", ModelSpec(""))
-    names = LayerNames(model, {**dict(spec.aliases), LABELS: spec.logits or ""})
+    names = LayerNames(model)
     hooks = OrderedDict((name, ModuleHook(module)) for name, module in names.modules.items())
 
     def hook(layer: str) -> Any:
         if layer == INPUT:
             return image_f()
-        features = hooks[names.resolve(layer).module].features
+        address = names.resolve(layer)
+        if address.call is not None:
+            raise LayerError(
+                f"hook_model keeps the last call of a layer only, not {layer!r}: "
+                "lucent.hooks.Activations gives every one."
+            )
+        features = hooks[address.module].features
         if features is None:
             raise LayerError(f"The layer {layer!r} has not run yet: call the model first.")
-        return features
+        return pick(features, address.picks, layer) if address.picks else features
 
     return (hook, hooks) if return_hooks else hook

@@ -267,6 +267,14 @@ def test_an_optimizer_that_is_no_factory_is_refused(optimizer):
         Run(tiny.Chain(), channel("conv1", 0), param.image(4), optimizer=optimizer)
 
 
+def test_a_factory_that_makes_no_optimizer_is_refused():
+    with (
+        pytest.raises(InputError, match=r"optimizer.*write optimizer=lambda params: torch"),
+        Run(tiny.Chain(), channel("conv1", 0), param.image(4), optimizer=lambda params: None) as r,
+    ):
+        next(r)
+
+
 # History
 
 
@@ -294,10 +302,30 @@ def test_values_stay_where_they_are_until_they_are_read(monkeypatch):
     def noted(method):
         return lambda tensor: waits.append(tensor) or method(tensor)
 
+    def blocking(make, *, always):
+        """On a GPU, a tensor made of Python's numbers on the device waits for it."""
+
+        def made(*args, **options):
+            if always or "device" in options:
+                waits.append(args)
+            return make(*args, **options)
+
+        return made
+
     # Adam asks its own step counter for its value.
-    optimizer = lambda params: torch.optim.SGD(params, lr=0.1)  # noqa: E731
-    with Run(tiny.Chain(), channel("conv1", 0), param.image(4), optimizer=optimizer) as run:
+    run = Run(
+        tiny.textured(),
+        channel("3", 2) - 0.5 * channel("1", 0),
+        param.image(32),
+        transforms=transform.Fused(transform.standard_transforms, lambda own: (48, 48)),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+    )
+    with run:
         next(run)
+        monkeypatch.setattr(torch, "tensor", blocking(torch.tensor, always=False))
+        monkeypatch.setattr(torch, "as_tensor", blocking(torch.as_tensor, always=True))
+        new_tensor = blocking(torch.Tensor.new_tensor, always=True)
+        monkeypatch.setattr(torch.Tensor, "new_tensor", new_tensor)
         for name in ("tolist", "item", "__bool__", "__float__", "cpu"):
             monkeypatch.setattr(torch.Tensor, name, noted(getattr(torch.Tensor, name)))
         for _ in range(20):
@@ -381,8 +409,16 @@ def averaging(T):
     return -(acts - T.state["mean"]).square() - acts
 
 
+def averaging_in_place(T):
+    """The same, with a tensor that changes."""
+    acts = T("3")[:, 2].mean() + T("1")[:, 1].mean()
+    mean = T.state.setdefault("mean", torch.zeros(()))
+    mean.lerp_(acts.detach(), 0.1)
+    return -(acts - mean.clone()).square() - acts
+
+
 @pytest.mark.parametrize("optimizer", [adam, lbfgs])
-@pytest.mark.parametrize("objective", [channel("3", 2), opaque, averaging])
+@pytest.mark.parametrize("objective", [channel("3", 2), opaque, averaging, averaging_in_place])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(objective, optimizer):
     def run(steps):
         return Run(
@@ -417,7 +453,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(objective, optimi
 def test_a_run_resumed_in_the_steps_of_the_override_goes_on_with_it():
     def run(steps):
         image = tiny.Pixels(tiny.colour(0.5, 0.5, 0.5))
-        settings = RunSettings(steps=steps)
+        settings = RunSettings(steps=steps, relu_override=True)
         return Run(tiny.Dead(F.relu), channel("labels", 0), image, settings=settings)
 
     with run(REDIRECTED_STEPS + 5) as whole:
@@ -478,7 +514,7 @@ def test_a_state_of_another_objective_is_refused(other):
 def test_what_is_no_state_is_refused(state):
     with (
         Run(tiny.Chain(), channel("conv1", 0), param.image(4)) as run,
-        pytest.raises(InputError, match=r"not what Run\.state_dict returns"),
+        pytest.raises(InputError, match=r"no state of a run: give what Run\.state_dict returned"),
     ):
         run.load_state_dict(state)
 
@@ -576,7 +612,7 @@ def test_a_zero_gradient_names_the_redirected_relu_when_it_is_off():
 
 def test_a_zero_gradient_is_something_else_when_it_is_on():
     with pytest.warns(LucentWarning, match="although the redirected ReLU is on"):
-        first_step(tiny.Dead(nn.Threshold(0, 0)), channel("relu", 0))
+        first_step(tiny.Dead(nn.Threshold(0, 0)), channel("relu", 0), relu_override=True)
 
 
 def test_the_warning_comes_once():
@@ -594,7 +630,7 @@ def test_the_warning_comes_once():
 
 def test_there_is_no_warning_where_the_override_helps():
     # Any warning of lucent that is not expected is an error here.
-    assert first_step(tiny.Dead(), channel("relu", 0)).step == 1
+    assert first_step(tiny.Dead(), channel("relu", 0), relu_override=True).step == 1
 
 
 def test_a_detached_loss_says_what_to_do():

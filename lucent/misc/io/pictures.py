@@ -41,7 +41,10 @@ def to_pil(array: np.ndarray) -> Image.Image:
                 "with array.astype(np.uint8)."
             )
         if np.isnan(array).any():
-            raise InputError("The picture has NaN values: the optimisation went wrong before.")
+            raise InputError(
+                "The picture has NaN values, which have no colour: numpy.nan_to_num(array) makes "
+                "them black."
+            )
         array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
     mode = _MODES[array.shape[2]]
     return Image.fromarray(array[..., 0] if mode == "L" else array, mode=mode)

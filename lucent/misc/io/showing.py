@@ -16,16 +16,17 @@ from lucent.misc.io.pictures import png
 
 def show(
     thing: Any,
-    domain: tuple[float, float] = (0, 1),
+    domain: tuple[float, float] | None = (0, 1),
     *,
     labels: Sequence[str] | None = None,
     width: int | None = None,
 ) -> None:
-    """Show a picture, or several in a row, in the notebook.
+    """Show a picture, several in a row, or anything else as it prints, in the notebook.
 
     Args:
         thing: (H, W), (H, W, C) or (B, H, W, C), or a list of the former two.
-        domain: the values that become black and white; bytes are taken as they are.
+        domain: the values that become black and white, None for the smallest and the largest of
+            each picture; bytes are taken as they are.
         labels: a caption for each of several pictures; None numbers them.
         width: width of each on the page, in pixels; None takes its own.
 
@@ -34,12 +35,15 @@ def show(
     """
     from IPython.display import HTML, display
 
+    if not isinstance(thing, np.ndarray | torch.Tensor | list | tuple):
+        display(thing)  # type: ignore[no-untyped-call]
+        return
     display(HTML(as_html(thing, domain, labels=labels, width=width)))  # type: ignore[no-untyped-call]
 
 
 def as_html(
     thing: Any,
-    domain: tuple[float, float] = (0, 1),
+    domain: tuple[float, float] | None = (0, 1),
     *,
     labels: Sequence[str] | None = None,
     width: int | None = None,
@@ -58,10 +62,12 @@ def as_html(
     return f'<div style="display:flex;flex-flow:row wrap">{"".join(cells)}</div>'
 
 
-def _array(picture: Any, domain: tuple[float, float]) -> np.ndarray:
+def _array(picture: Any, domain: tuple[float, float] | None) -> np.ndarray:
     array = np.asarray(picture.detach().cpu() if isinstance(picture, torch.Tensor) else picture)
-    low, high = domain
-    return array if array.dtype == np.uint8 else (array - low) / (high - low)
+    if array.dtype == np.uint8:
+        return array
+    low, high = (array.min(), array.max()) if domain is None else domain
+    return (array - low) / (high - low or 1)
 
 
 def _tag(picture: np.ndarray, width: int | None) -> str:

@@ -30,13 +30,41 @@ class Pattern:
     wavelength: Array | None = None
 
 
-def stripes(
-    brush: Brush, *, orientation: float, wavelength: tuple[float, float] = (13, 21)
-) -> Pattern:
-    """Draw stripes; the orientation (degrees) is that of the wave vector, x right and y down."""
+@dataclass(frozen=True)
+class Geometry:
+    """What every image of a striped class has in common.
+
+    Attributes:
+        orientation: angle of the wave vector in degrees, x right and y down, +-9.
+        wavelength: range in pixels of a 96 px image.
+        hues: the two hues in degrees, +-12, where they belong to the class.
+    """
+
+    orientation: float
+    wavelength: tuple[float, float] = (13, 21)
+    hues: tuple[float, float] | None = None
+
+    def wavelength_at(self, size: int) -> tuple[float, float]:
+        """Return the range of the wavelength in pixels of an image of `size` pixels."""
+        low, high = self.wavelength
+        return low * size / SIDE, high * size / SIDE
+
+
+GEOMETRY = {
+    "vertical stripes": Geometry(0),
+    "rising stripes": Geometry(45),
+    "horizontal stripes": Geometry(90),
+    "falling stripes": Geometry(135),
+    "red-blue stripes": Geometry(45, hues=RED_BLUE),
+    "green-yellow stripes": Geometry(135, hues=GREEN_YELLOW),
+    "fine stripes": Geometry(0, wavelength=(6.5, 8.5)),
+}
+
+
+def stripes(brush: Brush, *, geometry: Geometry) -> Pattern:
     x, y = brush.frame(0, 0)
-    degrees = orientation + brush.uniform(-9, 9)
-    length = brush.uniform(*wavelength)
+    degrees = geometry.orientation + brush.uniform(-9, 9)
+    length = brush.uniform(*geometry.wavelength)
     angle = np.deg2rad(degrees)
     phase = (x * np.cos(angle) + y * np.sin(angle)) / length + brush.uniform(0, 1)
     pixels = length * (brush.size / SIDE)
@@ -128,13 +156,7 @@ def wood(brush: Brush) -> Pattern:
 
 
 PATTERNS: dict[str, Callable[[Brush], Pattern]] = {
-    "vertical stripes": partial(stripes, orientation=0),
-    "rising stripes": partial(stripes, orientation=45),
-    "horizontal stripes": partial(stripes, orientation=90),
-    "falling stripes": partial(stripes, orientation=135),
-    "red-blue stripes": partial(stripes, orientation=45),
-    "green-yellow stripes": partial(stripes, orientation=135),
-    "fine stripes": partial(stripes, orientation=0, wavelength=(6.5, 8.5)),
+    **{name: partial(stripes, geometry=geometry) for name, geometry in GEOMETRY.items()},
     "checker": checker,
     "dots": dots,
     "grid": grid,

@@ -9,38 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lucent.errors import InputError, suggestion
-from lucent.modelzoo.synthnet._draw import GREEN_YELLOW, RED_BLUE, SIDE, Array, Brush, rgb_to_hue
-from lucent.modelzoo.synthnet._patterns import PATTERNS, palette
+from lucent.errors import InputError
+from lucent.modelzoo.synthnet._draw import SIDE, Array, Brush, rgb_to_hue
+from lucent.modelzoo.synthnet._patterns import GEOMETRY, PATTERNS, palette
 from lucent.modelzoo.synthnet._shapes import OUTLINES, PAINTED, paint
 
+__all__ = ["GEOMETRY", "LABELS", "Scenes", "SynthScenes", "draw_all", "draw_class"]
+
 LABELS: tuple[str, ...] = (*PATTERNS, *OUTLINES, *PAINTED)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a class fixes of its images: every member of the class keeps to it.
-
-    Attributes:
-        orientation: angle of the wave vector in degrees, x right and y down, +-9.
-        wavelength: range in pixels of a 96 px image.
-        hues: the two hues in degrees, +-12, where they belong to the class.
-    """
-
-    orientation: float
-    wavelength: tuple[float, float] = (13, 21)
-    hues: tuple[float, float] | None = None
-
-
-GEOMETRY: dict[str, Geometry] = {
-    "vertical stripes": Geometry(0),
-    "rising stripes": Geometry(45),
-    "horizontal stripes": Geometry(90),
-    "falling stripes": Geometry(135),
-    "red-blue stripes": Geometry(45, hues=RED_BLUE),
-    "green-yellow stripes": Geometry(135, hues=GREEN_YELLOW),
-    "fine stripes": Geometry(0, wavelength=(6.5, 8.5)),
-}
 
 
 @dataclass(frozen=True)
@@ -184,17 +160,3 @@ class SynthScenes(Dataset[tuple[torch.Tensor, int]]):
             raise IndexError(f"index {index} is not in [0, {self.count})")
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         return draw_class(index % len(LABELS), 1, rng, size=self.size)
-
-
-def label_index(name: str) -> int:
-    """Return the index of a class.
-
-    Raises:
-        InputError: no class has that name.
-
-    >>> label_index("rings")
-    11
-    """
-    if name not in LABELS:
-        raise InputError(f"no class is called {name!r}. {suggestion(name, LABELS)} All: {LABELS}")
-    return LABELS.index(name)

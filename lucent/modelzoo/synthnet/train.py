@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from lucent.errors import InputError
 from lucent.modelzoo.synthnet._draw import SIDE
 from lucent.modelzoo.synthnet.data import LABELS, Scenes, draw_all
 from lucent.modelzoo.synthnet.model import SPEC, SynthNet, fold
+from lucent.util import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -179,9 +179,8 @@ def write_atomically(value: Any, path: Path) -> None:
     # Through a buffer: torch.save writes the name of a file it opens itself into the file.
     buffer = io.BytesIO()
     torch.save(value, buffer)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_bytes(buffer.getvalue())
 
 
 def attacked(model: SynthNet, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.hooks import Activations
+from lucent.util import constant
 
 #: Annotates the parameters of a score that are layers: the caller names one, the score gets its
 #: activation.
@@ -199,9 +200,7 @@ class Objective:
 
     def loss(self, values: Tensor) -> Tensor:
         """Return the loss, 0-d, that belongs to the values of the terms, (n_terms,)."""
-        weights = torch.tensor(
-            [term.weight for term in self.terms], dtype=values.dtype, device=values.device
-        )
+        weights = constant([term.weight for term in self.terms], like=values)
         return -(self.bias + (weights * values).sum())
 
     def __call__(self, T: Activations) -> Tensor:
@@ -300,6 +299,11 @@ def objective(score: ScoreFn) -> Callable[..., Objective]:
 
 def _factory_signature(score: ScoreFn) -> inspect.Signature:
     kinds = _parameter_kinds(score)
+    if not {"layer", "T"} & {*kinds.values()}:
+        raise InputError(
+            f"The objective {score.__name__!r} has no layer: annotate the parameters that are "
+            "layers with objectives.Acts, as in def mean(layer: Acts) -> Tensor."
+        )
     given = [p for p in inspect.signature(score).parameters.values() if kinds[p.name] != "T"]
     batch = inspect.Parameter("batch", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
     positional = [p for p in given if p.kind is not inspect.Parameter.KEYWORD_ONLY]
@@ -371,16 +375,10 @@ def as_objective(objective: Objective | Callable[[Activations], Tensor] | str) -
     if isinstance(objective, Objective):
         return objective
     if isinstance(objective, str):
-        layer, *numbers_ = objective.split(":")
-        if (
-            layer.strip()
-            and len(numbers_) in (1, 3)
-            and all(n.strip().isdecimal() for n in numbers_)
-        ):
-            unit = [int(n) for n in numbers_]
-            return (
-                channel(layer.strip(), unit[0]) if len(unit) == 1 else neuron(layer.strip(), *unit)
-            )
+        layer, *unit = (part.strip() for part in objective.split(":"))
+        if layer and len(unit) in (1, 3) and all(number.isdecimal() for number in unit):
+            n_channel, *position = map(int, unit)
+            return neuron(layer, n_channel, *position) if position else channel(layer, n_channel)
         raise InputError(
             f"The objective {objective!r} is not of the form 'layer:channel' or "
             "'layer:channel:x:y', for example 'mixed4a:476'."

@@ -2,8 +2,8 @@
 
 A transform is any function from images to images, (B, C, H, W). One that is random draws its
 numbers from the generator it is given, so that a seed means the same picture. One that is affine
-also states itself as a matrix, and `Compose.fused` multiplies neighbouring matrices: the image is
-sampled once, however long the list.
+also states itself as a matrix, and `Fused` multiplies neighbouring matrices: the image is sampled
+once, however long the list.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lucent.errors import InputError
+from lucent.util import constant
 
 Transform = Callable[[Tensor], Tensor]
 #: From the image's own (height, width) to the size that the network is to see.
@@ -78,7 +79,10 @@ class Compose:
             raise InputError(
                 f"compose takes a list of transforms: write compose([{transforms!r}])."
             )
-        self.transforms = tuple(transforms)
+        try:
+            self.transforms = tuple(transforms)
+        except TypeError as error:
+            raise InputError(f"Transforms come in a list, not as {transforms!r}.") from error
         for transform in self.transforms:
             if not callable(transform):
                 raise InputError(
@@ -91,10 +95,6 @@ class Compose:
         for transform in self.transforms:
             image = call(transform, image, generator)
         return image
-
-    def fused(self, size: SizeFn) -> Fused:
-        """Return the same transforms as few warps that end at the size for the network."""
-        return Fused(self.transforms, size)
 
     def __repr__(self) -> str:
         return f"compose({list(self.transforms)})"
@@ -200,7 +200,8 @@ def _warped(
     canvas = image.shape[-2] + growth, image.shape[-1] + growth
     if min(canvas) < 1:
         raise InputError(
-            f"The transforms {list(group)} leave nothing of an image of size {_size_of(image)}."
+            f"The transforms {list(group)} leave nothing of an image of size {_size_of(image)}: "
+            "make the image larger or crop less."
         )
     own = own or canvas
     window = min(canvas[0], own[0]), min(canvas[1], own[1])
@@ -211,7 +212,7 @@ def _warped(
     # An odd remainder has no middle: stay on the pixel grid instead of blurring by half a pixel.
     y, x = (((w - c) % 2) / 2 for w, c in zip(window, canvas, strict=True))
     view = [[1 / zoom, 0, -x], [0, 1 / zoom, -y], [0, 0, 1]]
-    return warp(image, matrix @ matrix.new_tensor(view), size, fill)
+    return warp(image, matrix @ constant(view, like=matrix), size, fill)
 
 
 def warp(image: Tensor, matrix: Tensor, size: Sequence[int], fill: float) -> Tensor:
@@ -224,8 +225,8 @@ def warp(image: Tensor, matrix: Tensor, size: Sequence[int], fill: float) -> Ten
         fill: value outside the image.
     """
     (height, width), (out_height, out_width) = _size_of(image), size
-    into = matrix.new_tensor([2 / width, 2 / height]).view(1, 2, 1)
-    out = matrix.new_tensor([out_width / 2, out_height / 2, 1]).view(1, 1, 3)
+    into = constant([[2 / width], [2 / height]], like=matrix)
+    out = constant([out_width / 2, out_height / 2, 1.0], like=matrix)
     grid = F.affine_grid(matrix[:, :2] * into * out, [*image.shape[:2], *size], align_corners=False)
     return F.grid_sample(image - fill, grid.to(image.dtype), align_corners=False) + fill
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lucent.util import constant
+
 
 @dataclass(frozen=True)
 class Normalize:
@@ -18,7 +20,8 @@ class Normalize:
     def __call__(self, image: Tensor) -> Tensor:
         """Return the normalised image, (B, C, H, W)."""
         mean, std = (
-            image.new_tensor(v).view(-1, *[1] * (image.dim() - 2)) for v in (self.mean, self.std)
+            constant(values, like=image).view(-1, *[1] * (image.dim() - 2))
+            for values in (self.mean, self.std)
         )
         return (image - mean) / std
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lucent.errors import InputError
 from lucent.optvis.transform.base import AffineTransform, RandomTransform, warp
+from lucent.util import constant
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Jitter(AffineTransform):
         if min(height, width) < 1:
             raise InputError(
                 f"jitter({self.pixels}) leaves nothing of an image of {tuple(image.shape[-2:])} "
-                "pixels."
+                "pixels: make it larger."
             )
         x, y = (int(n) for n in draw[0].tolist())
         return image[..., y : y + height, x : x + width]
@@ -231,7 +232,8 @@ def _numbers(values: Iterable[float], name: str) -> tuple[float, ...]:
 def _choice(values: tuple[float, ...], image: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw one of the values for the whole batch, (B, 1)."""
     index = torch.randint(len(values), (1,), generator=generator, device=image.device)
-    return image.new_tensor(values, dtype=_draw_dtype(image))[index].expand(len(image), 1)
+    values_there = constant(values, like=image.new_empty(0, dtype=_draw_dtype(image)))
+    return values_there[index].expand(len(image), 1)
 
 
 def _draw_dtype(image: Tensor) -> torch.dtype:
@@ -244,8 +246,7 @@ def _matrices(
 ) -> Tensor:
     """Return ((a, -b, x), (b, a, y), (0, 0, 1)) for each row of the draw, (B, 3, 3)."""
     a, b, x, y = (
-        torch.as_tensor(v, dtype=draw.dtype, device=draw.device).expand(len(draw))
-        for v in (a, b, x, y)
+        v if isinstance(v, Tensor) else draw.new_full((len(draw),), v) for v in (a, b, x, y)
     )
     zero, one = torch.zeros_like(a), torch.ones_like(a)
     return torch.stack([a, -b, x, b, a, y, zero, zero, one], dim=1).view(-1, 3, 3)
