@@ -55,8 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LucentError, OSError) as error:
         if args.debug:
             raise
-        print(f"lucent: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
+    except (RuntimeError, MemoryError) as error:  # torch's and NumPy's, mostly for want of memory
+        if args.debug:
+            raise
+        return _failed(
+            f"{str(error) or type(error).__name__} (a smaller --size or --batch may help; --debug "
+            "shows where it happened)"
+        )
+
+
+def _failed(reason: str) -> int:
+    print(f"lucent: error: {' '.join(reason.split())}", file=sys.stderr)
+    return 1
 
 
 @contextmanager
@@ -147,6 +158,8 @@ def _picture(text: str) -> Path:
     path, formats = Path(text), Image.registered_extensions()
     if formats.get(path.suffix.lower()) not in Image.SAVE:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .jpg or the like")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
     return path
 
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from lucent.errors import WeightsError
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CHUNK = 1 << 20  # bytes per read: small enough for a smooth bar, large enough to cost nothing
 _TIMEOUT = 30.0  # seconds without a byte; twice pip's, for hosts that wake up on request
 # What torch.load raises for files of other kinds, damaged ones, and pickles that would run code.
@@ -55,7 +55,7 @@ def fetch(
     if target.exists():
         if sha256 is None or _sha256(target).startswith(sha256.lower()):
             return target
-        _LOGGER.warning(
+        logger.warning(
             "%s is damaged (its SHA-256 is not %s...), downloading it again", target, sha256
         )
     partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
@@ -145,7 +145,9 @@ def _download(url: str, path: Path, *, progress: bool) -> None:
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, path.open("xb") as file:
         length = response.headers.get("Content-Length")
         total = int(length) if length else None
-        with tqdm(total=total, unit="B", unit_scale=True, disable=not progress) as bar:
+        # None leaves the bar out where nobody would see it move.
+        disable = None if progress else True
+        with tqdm(total=total, unit="B", unit_scale=True, disable=disable) as bar:
             while chunk := response.read(_CHUNK):
                 bar.update(file.write(chunk))
         # A connection that breaks off ends the stream like a complete one does.
