@@ -216,7 +216,12 @@ def accuracy(model: SynthNet, scenes: Scenes, *, epsilon: float = 0.0) -> Tensor
 
 
 def train(
-    recipe: Recipe, scenes: Scenes, *, checkpoint: Path | None = None, every: int = 300
+    recipe: Recipe,
+    scenes: Scenes,
+    *,
+    checkpoint: Path | None = None,
+    start: Path | None = None,
+    every: int = 300,
 ) -> SynthNet:
     """Return the trained network with batch norm folded in.
 
@@ -224,11 +229,14 @@ def train(
         recipe: what to train, and how.
         scenes: the training images.
         checkpoint: file to go on from where it exists, and to save to.
+        start: checkpoint of an earlier training whose network to start from.
         every: optimizer steps between two checkpoints, rounded up to whole batches.
     """
     torch.set_num_threads(recipe.threads)
     torch.set_flush_denormal(True)
     trainer = Trainer(recipe, scenes)
+    if start is not None:
+        trainer.model.load_state_dict(torch.load(start, weights_only=True)["model"])
     if checkpoint is not None and checkpoint.exists():
         trainer.load_state_dict(torch.load(checkpoint, weights_only=True))
     for now in trainer:
@@ -262,6 +270,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add: Callable[..., Any] = parser.add_argument
     add("--out", type=Path, required=True, help="file of the weights")
     add("--checkpoint", type=Path, help="file to go on from, and to save to every 300 steps")
+    add("--start", type=Path, help="checkpoint of an earlier training to start from")
     add("--seed", type=int, default=default.seed)
     add("--passes", type=int, default=default.passes, help="images seen, replays counted")
     add("--per-class", type=int, default=default.per_class, help="training images per class")
@@ -288,7 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     scenes = draw_all(recipe.per_class, 1000 + recipe.seed)
     log.info("%d images drawn", len(scenes))
-    model = train(recipe, scenes, checkpoint=options.checkpoint)
+    model = train(recipe, scenes, checkpoint=options.checkpoint, start=options.start)
     save(model, options.out)
     report(model, (recipe.epsilon / 2, recipe.epsilon) if robust else ())
 
