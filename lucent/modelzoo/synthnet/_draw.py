@@ -120,7 +120,7 @@ class Brush:
         """
         first = np.empty((self.count, 3), np.float32) if other is None else other.copy()
         second = np.empty_like(first)
-        todo = np.arange(self.count)
+        todo: NDArray[np.integer] = np.arange(self.count)
         while len(todo):
             if other is None:
                 first[todo] = self.rng.random((len(todo), 3), np.float32)

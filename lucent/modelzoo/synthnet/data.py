@@ -59,7 +59,7 @@ def draw_class(label: int, count: int, rng: np.random.Generator, *, size: int = 
     brush = Brush(rng, count, size)
     name = LABELS[label]
     background = brush.background()
-    nothing = np.full(count, np.nan, np.float32)
+    nothing: Array = np.full(count, np.nan, np.float32)
     orientation = wavelength = nothing
     hues = np.stack([nothing, nothing], axis=1)
     if name in PATTERNS:
