@@ -44,6 +44,32 @@ def fft_scale(h: int, w: int, decay_power: float = 1.0) -> np.ndarray:
     return np.sqrt(h * w) / frequencies**decay_power
 
 
+def contrast_gain(h: int, w: int, decay_power: float) -> float:
+    """Return the factor that gives 1/f^decay_power noise the contrast of 1/f noise.
+
+    `fft_scale` grows with the power at every frequency, since they are all below one cycle per
+    pixel. Without the factor a steeper spectrum would take larger steps, too, and saturate.
+
+    Args:
+        h: height in pixels.
+        w: width in pixels.
+        decay_power: of the noise.
+
+    >>> contrast_gain(96, 96, 1.0)
+    1.0
+    """
+    return _contrast(h, w, 1.0) / _contrast(h, w, decay_power)
+
+
+def _contrast(h: int, w: int, decay_power: float) -> float:
+    """Return the standard deviation over pixels that `fft_scale` gives, up to a constant."""
+    power = fft_scale(h, w, decay_power) ** 2
+    power[0, 0] = 0  # the mean is no contrast
+    # A column and its mirror image add up in a real image; these two are their own mirror images.
+    single = power[:, 0].sum() + (power[:, -1].sum() if w % 2 == 0 else 0)
+    return float(np.sqrt(4 * power.sum() - 3 * single)) if power.any() else 1.0
+
+
 def normalized_color_matrix(color_matrix: Sequence[Sequence[float]]) -> np.ndarray:
     """Return a colour matrix divided by its largest column norm."""
     matrix = np.asarray(color_matrix, dtype=np.float64)

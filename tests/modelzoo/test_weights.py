@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import pickle
+import sys
 import threading
 
 import pytest
@@ -79,11 +80,15 @@ def test_a_file_address_and_another_name(hub, source):
     assert (path.name, path.read_bytes()) == ("mine.pth", CONTENT)
 
 
-def test_a_bar_is_shown_only_if_wanted(hub, source, capsys):
+def test_a_bar_is_shown_only_if_wanted_and_on_a_terminal(hub, source, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     fetch(source.as_uri(), file_name="a.pth", progress=False)
     assert capsys.readouterr() == ("", "")
     fetch(source.as_uri(), file_name="b.pth")
     assert "2.30M/2.30M" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    fetch(source.as_uri(), file_name="c.pth")
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("digits", [8, 64])

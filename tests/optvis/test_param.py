@@ -12,6 +12,7 @@ import torch
 
 from lucent.errors import InputError
 from lucent.optvis import param
+from lucent.optvis._spectrum import contrast_gain
 from lucent.optvis.param import FunctionImage, Image, as_image
 
 SIZES = [(1, 1), (8, 8), (6, 9), (9, 6), (7, 7), (1, 5), (5, 1)]
@@ -194,8 +195,14 @@ def test_three_channels_are_decorrelated_unless_told_otherwise():
 def test_decay_power_reaches_the_spectrum():
     image = param.image(8, 6, 1.0, decay_power=1.5).double()
     (coefficients,) = image.trainable()
-    raw = reference.fft_image(coefficients.detach().numpy(), (6, 8), 1.5)
-    np.testing.assert_allclose(image().detach(), reference.valid_rgb(raw), rtol=0, atol=1e-10)
+    # At the contrast of 1/f, with the product of both factors kept in float32; fft_image takes the
+    # power as Lucid does.
+    raw = contrast_gain(6, 8, 1.5) * reference.fft_image(coefficients.detach().numpy(), (6, 8), 1.5)
+    np.testing.assert_allclose(image().detach(), reference.valid_rgb(raw), rtol=0, atol=1e-7)
+    plain = param.fft_image((1, 3, 6, 8), 1.0, 1.5).double()
+    (coefficients,) = plain.trainable()
+    expected = reference.fft_image(coefficients.detach().numpy(), (6, 8), 1.5)
+    np.testing.assert_allclose(plain().detach(), expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("sd", [1.0, 1e4])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import reference
 
 from lucent.optvis._spectrum import (
     COLOR_CORRELATION_SVD_SQRT,
+    contrast_gain,
     fft_scale,
     normalized_color_matrix,
     rfft2d_freqs,
@@ -61,3 +64,22 @@ def test_color_matrix_has_lucids_values():
 def test_color_matrix_is_divided_by_its_largest_column_norm():
     matrix = [[3.0, 0.0, 1.0], [4.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
     np.testing.assert_allclose(normalized_color_matrix(matrix), np.array(matrix) / 5, rtol=1e-15)
+
+
+def variance_over_pixels(scale, size):
+    """Of an image with independent coefficients; the variances of each one's share add up."""
+    total = 0.0
+    for y, x, part in itertools.product(range(size[0]), range(scale.shape[1]), (1, 1j)):
+        spectrum = np.zeros(scale.shape, complex)
+        spectrum[y, x] = part * scale[y, x]
+        total += np.fft.irfft2(spectrum, s=size).var()
+    return total
+
+
+@pytest.mark.parametrize("size", [(12, 16), (15, 11), (8, 7), (1, 1)])
+@pytest.mark.parametrize("decay_power", [0.0, 0.5, 1.5, 2.0])
+def test_the_contrast_of_an_image_does_not_depend_on_its_decay(size, decay_power):
+    scale = contrast_gain(*size, decay_power) * fft_scale(*size, decay_power)
+    expected = variance_over_pixels(fft_scale(*size, 1.0), size)
+    assert variance_over_pixels(scale, size) == pytest.approx(expected, rel=1e-9)
+    assert contrast_gain(*size, 1.0) == 1

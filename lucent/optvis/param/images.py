@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT
+from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, contrast_gain
 from lucent.optvis.param.base import Image
 from lucent.optvis.param.color import ValidRGB
-from lucent.optvis.param.spatial import fft_image, pixel_image
+from lucent.optvis.param.spatial import FourierImage, PixelImage, checked_shape
 
 
 def image(  # noqa: PLR0913 - torch-lucent's arguments
@@ -39,7 +39,8 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
         channels: number of channels; None is three.
         color_matrix: 3 x 3 square root of the colour covariance of the images that the network
             knows.
-        decay_power: fall of the amplitudes with frequency, for `fft`; 1 for natural images.
+        decay_power: fall of the amplitudes with frequency, for `fft`; 1 for natural images. The
+            contrast, and so the pace of learning, is the same for all.
 
     Raises:
         InputError: a size is not a whole number of at least 1, or `sd` is negative.
@@ -48,6 +49,10 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
     (https://distill.pub/2017/feature-visualization).
     """
     n_channels = 3 if channels is None else channels
-    shape = (1 if batch is None else batch, n_channels, w if h is None else h, w)
-    raw = fft_image(shape, sd, decay_power) if fft else pixel_image(shape, sd)
+    shape = checked_shape((1 if batch is None else batch, n_channels, w if h is None else h, w))
+    if fft:
+        gain = contrast_gain(shape[2], shape[3], decay_power)
+        raw: Image = FourierImage(shape, sd, decay_power, gain=gain)
+    else:
+        raw = PixelImage(shape, sd)
     return ValidRGB(raw, color_matrix if decorrelate and n_channels == 3 else None)

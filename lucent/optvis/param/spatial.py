@@ -27,7 +27,7 @@ class PixelImage(Image):
 
     def __init__(self, shape: Sequence[int], sd: float | None = None) -> None:
         super().__init__()
-        self.pixels = nn.Parameter(torch.randn(*_checked(shape)) * _sd(sd))
+        self.pixels = nn.Parameter(torch.randn(*checked_shape(shape)) * _sd(sd))
 
     def forward(self) -> Tensor:
         """Return the pixels."""
@@ -45,6 +45,7 @@ class FourierImage(Image):
         sd: standard deviation of the normal start values of the coefficients, before scaling; None
             is 0.01.
         decay_power: amplitudes fall with frequency to this power; 1 for natural images.
+        gain: factor of the image.
 
     Source: Mordvintsev et al. 2018, Differentiable Image Parameterizations
     (https://distill.pub/2018/differentiable-parameterizations).
@@ -53,13 +54,18 @@ class FourierImage(Image):
     scale: Tensor
 
     def __init__(
-        self, shape: Sequence[int], sd: float | None = None, decay_power: float = 1.0
+        self,
+        shape: Sequence[int],
+        sd: float | None = None,
+        decay_power: float = 1.0,
+        *,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         if len(shape) != 4:
             raise InputError(f"A Fourier image needs a shape (B, C, H, W), not {tuple(shape)}.")
-        *batch, self.height, self.width = _checked(shape)
-        scale = torch.from_numpy(fft_scale(self.height, self.width, decay_power)).float()
+        *batch, self.height, self.width = checked_shape(shape)
+        scale = torch.from_numpy(gain * fft_scale(self.height, self.width, decay_power)).float()
         self.spectrum = nn.Parameter(torch.randn(*batch, *scale.shape, 2) * _sd(sd))
         self.register_buffer("scale", scale, persistent=False)
 
@@ -86,7 +92,12 @@ def _sd(sd: float | None) -> float:
     return DEFAULT_SD if sd is None else sd
 
 
-def _checked(shape: Sequence[int]) -> tuple[int, ...]:
+def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of an image as integers.
+
+    Raises:
+        InputError: one of them is not a whole number of at least 1.
+    """
     if not all(int(n) == n and n > 0 for n in shape):
         raise InputError(
             f"The image shape {tuple(shape)} has to consist of whole numbers of at least 1."
