@@ -805,4 +805,4 @@ def test_a_model_given_by_name_is_refused():
 def test_nothing_is_assumed_where_nothing_is_needed():
     # A warning of lucent that is not expected is an error here.
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
-    rendered(model, "0:1", preprocess=False, fixed_image_size=8)
+    assert len(rendered(model, "0:1", preprocess=False, fixed_image_size=8)) == 1
