@@ -32,8 +32,8 @@ class RedirectedReLU(torch.autograd.Function):
 
     With incoming loss gradient g at input x: an example (row of the batch) keeps its plain
     gradient, g where 0 <= x <= upper, unless that is zero everywhere. Then it gets g wherever g
-    does not push further into the dead
-    side: everywhere but where x < 0 and g > 0 (descent would lower x), or x > upper and g < 0.
+    does not push further into the dead side: everywhere but where x < 0 and g > 0 (descent would
+    lower x), or x > upper and g < 0.
 
     Source: Lucid, `redirected_relu_grad` (https://github.com/tensorflow/lucid).
     """

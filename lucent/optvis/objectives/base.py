@@ -269,8 +269,7 @@ def objective(score: ScoreFn) -> Callable[..., Objective]:
     """Turn a score into a factory of objectives.
 
     The parameters annotated `Acts` become layer names, one annotated `Activations` is filled in,
-    and `batch=None` is
-    added: the row of the batch that the objective is about.
+    and `batch=None` is added: the row of the batch that the objective is about.
 
     >>> @objective
     ... def brightness(layer: Acts) -> Tensor:
