@@ -3,6 +3,9 @@
 Every class logit of SynthNet is rendered; a second network, the judge, which never took part,
 names the pictures as they are. That number separates good settings from bad ones. The network's own
 activation does not: settings whose pictures show nothing reach the highest ones.
+
+SynthNet is so robust that its pictures are readable without transforms, too. That the scores can
+fail shows on the judge, an ordinary network: `--swap` renders the judge and asks SynthNet.
 """
 
 from __future__ import annotations
