@@ -207,6 +207,15 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's answer to Ctrl-C, which a shell switches off for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_run_still_writes_its_picture(tmp_path, monkeypatch, capsys):
     step = loop.Run.__next__
 
@@ -217,7 +226,7 @@ def test_an_interrupted_run_still_writes_its_picture(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(loop.Run, "__next__", interrupt)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["render", "--steps", "100000"]) == 128 + signal.SIGINT
+    assert cli.main(["render", "--steps", "50"]) == 128 + signal.SIGINT
     assert capsys.readouterr().out == "lucent.png\n"
     assert pixels("lucent.png").std() > 1
 
