@@ -209,7 +209,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 
 @pytest.fixture
 def ctrl_c():
-    """Python's answer to Ctrl-C, which a shell switches off for what it starts in the background."""
+    """Python's answer to Ctrl-C, which a shell may have switched off for what it starts."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
