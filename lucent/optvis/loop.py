@@ -73,7 +73,7 @@ class Run:
     >>> from lucent.optvis import objectives, param
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
     >>> settings = RunSettings(steps=3, seed=0, preprocess=False)
-    >>> with Run(model, objectives.channel("1", 2), param.image(16), settings=settings) as run:
+    >>> with Run(model, objectives.channel("0", 2), param.image(16), settings=settings) as run:
     ...     for _ in run:
     ...         pass
     >>> len(run.history.loss)
