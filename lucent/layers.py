@@ -33,7 +33,8 @@ class Address:
 
     def __str__(self) -> str:
         call = "" if self.call is None else f"#{self.call}"
-        return self.module + call + "".join(f"[{key}]" for key in self.picks)
+        # The model itself has the empty name; what it gives is known as its labels.
+        return (self.module or LABELS) + call + "".join(f"[{key}]" for key in self.picks)
 
 
 class LayerNames:

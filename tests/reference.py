@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 COLOR_MATRIX = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 
@@ -118,3 +119,14 @@ def warp(image: np.ndarray, into: np.ndarray, size: tuple[int, int], fill: float
                 for v in (top, top + 1)
             )
     return out
+
+
+# Random numbers that repeat
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def doubles(*shape):
+    return torch.rand(*shape, dtype=torch.float64, generator=seeded())

@@ -662,3 +662,17 @@ def test_the_table_leaves_no_hooks_when_the_pass_fails():
     with pytest.raises(RuntimeError, match="channels"):
         layer_table(model, torch.zeros(1, 5, 2, 2))
     assert tiny.hooked(model) == []
+
+
+def test_an_output_of_the_model_that_is_no_tensor_is_named_and_can_be_picked():
+    class Segmenter(nn.Module):
+        def forward(self, x):
+            return {"out": 2 * x}
+
+    with Activations(Segmenter(), ["labels"]) as T, pytest.raises(LayerError) as caught:
+        T.run(RED)
+    assert "'labels' gives a dict" in str(caught.value)
+    assert "labels[out]: a tensor" in str(caught.value)
+    with Activations(Segmenter(), ["labels[out]"]) as T:
+        T.run(RED)
+        assert torch.equal(T("labels[out]"), 2 * RED)

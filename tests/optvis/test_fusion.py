@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from reference import doubles, seeded
 from torch import nn
 
 from lucent.errors import InputError
@@ -21,14 +22,6 @@ from lucent.optvis.transform import (
     random_scale,
     standard_transforms,
 )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def doubles(*shape):
-    return torch.rand(*shape, dtype=torch.float64, generator=seeded())
 
 
 def same_size(own):
