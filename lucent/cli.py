@@ -24,7 +24,6 @@ from lucent.errors import InputError, LucentError
 if TYPE_CHECKING:
     from torch import nn
 
-    from lucent.modelzoo.spec import ModelSpec
     from lucent.optvis.objectives import Objective
 
 # What `lucent render` shows when it is told nothing: a unit of the network that needs no download.
@@ -176,7 +175,7 @@ def _render(args: argparse.Namespace) -> int:
         )
     model = _moved(load(args.model, weights=args.weights), args.device)
     spec = spec_of(model)
-    objectives = [_numbered(objective, spec) for objective in args.objectives or [_UNIT]]
+    objectives = args.objectives or [_UNIT]
     pictures = render_vis(
         model,
         _in_rows(objectives, args.batch),
@@ -202,16 +201,6 @@ def _moved(model: nn.Module, device: str) -> nn.Module:
             f"The device {device!r} cannot be used ({reason}). Type --device cpu, or the name of "
             "one that this machine has."
         ) from error
-
-
-def _numbered(objective: str, spec: ModelSpec) -> str:
-    """Return the objective with the number of the class that `labels:NAME` names."""
-    from lucent.layers import LABELS
-
-    layer, _, unit = objective.partition(":")
-    if layer.strip() != LABELS or not unit.strip() or unit.strip()[0].isdigit():
-        return objective
-    return f"{layer}:{spec.label_index(unit)}"
 
 
 def _in_rows(objectives: Sequence[str], batch: int) -> Objective:

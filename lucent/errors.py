@@ -35,6 +35,10 @@ class WeightsError(LucentError, OSError):
     """Weights or another data file could not be fetched, read or matched to the model."""
 
 
+class MissingExtra(LucentError, ImportError):
+    """An optional package is needed that is not installed."""
+
+
 class DivergenceError(LucentError, ArithmeticError):
     """The loss became NaN or infinite."""
 

@@ -61,6 +61,9 @@ class Activations:
         step: number of optimisation steps done so far.
         labels: the model's class names, in the order of its logits.
         state: what objectives keep from step to step.
+        draws: how many draws of the transforms the network saw of each image; they are consecutive
+            rows of an activation.
+        sample: what a stochastic image drew in this step, None for others.
 
     Raises:
         LayerError: a layer does not exist.
@@ -77,6 +80,8 @@ class Activations:
         self.step = 0
         self.labels: Sequence[str] = ()
         self.state: dict[str, Any] = {}
+        self.draws = 1
+        self.sample: Tensor | None = None
         self._model = unwrap(model)
         self._names = LayerNames(self._model, aliases)
         self._truncate = truncate

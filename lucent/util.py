@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import operator
 import os
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from lucent.errors import MissingExtra
 
 
 def set_seed(seed: int) -> None:
@@ -72,6 +75,25 @@ def device_of(model: nn.Module) -> torch.device:
 def dtype_of(model: nn.Module) -> torch.dtype:
     """Return the floating-point type of the model's first such parameter or buffer."""
     return _first_tensor(model).dtype
+
+
+def optional(module: str, extra: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module: its name.
+        extra: the extra of torch-lucent that installs it.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"This needs the package {module.partition('.')[0]!r}, which is not installed: "
+            f'pip install "torch-lucent[{extra}]"'
+        ) from error
 
 
 def _first_tensor(model: nn.Module) -> torch.Tensor:

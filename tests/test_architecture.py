@@ -17,7 +17,8 @@ HOME = Path(lucent.__file__).parent
 LAYERS = [
     ["errors"],
     ["util"],
-    ["layers", "overrides", "optvis._spectrum", "misc"],
+    ["files", "labels", "layers", "overrides", "optvis._spectrum", "weights"],
+    ["misc"],
     ["hooks"],
     ["optvis.objectives", "optvis.param", "optvis.transform", "modelzoo"],
     ["optvis.history"],

@@ -82,7 +82,7 @@ SIGNATURES = {
 
 #: Arguments that torch-lucent did not have; only by name, so that they cannot change a meaning.
 ADDED = {
-    "lucent.optvis.render.render_vis": {"seed": None, "callbacks": (), "relu_override": True},
+    "lucent.optvis.render.render_vis": {"seed": None, "callbacks": (), "relu_override": True, "draws": 1},
 }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lucent.errors import InputError, suggestion
+from lucent.files import fetch
 from lucent.modelzoo import _torchvision
-from lucent.modelzoo.weights import fetch, load_state, read_state_dict
+from lucent.weights import load_state, read_state_dict
 
 _OWN = ("inceptionv1", "synthnet")
 _PREFIX = "torchvision/"

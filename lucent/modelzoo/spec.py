@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lucent.errors import InputError, LucentWarning, suggestion
+from lucent.errors import InputError, LucentWarning
+from lucent.labels import label_index
 from lucent.layers import LABELS, unwrap
 from lucent.util import constant
 
@@ -112,43 +113,11 @@ class ModelSpec:
         Raises:
             InputError: no label or several fit, or the network has no labels.
         """
-        found: list[int] = []
-        for fits in (_is_label, _is_synonym, _is_part):  # strictest first
-            found = [index for index, label in enumerate(self.labels) if fits(text.strip(), label)]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                break
-        raise InputError(self._label_problem(text, found))
-
-    def _label_problem(self, text: str, found: list[int]) -> str:
-        if not self.labels:
-            return f"{self.name} has no labels, not even {text!r}: give the index of the class."
-        if found:
-            shown = ", ".join(f"{self.labels[index]!r} ({index})" for index in found[:10])
-            more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-            return (
-                f"{text!r} fits {len(found)} labels of {self.name}: {shown}{more}. "
-                "Give one in full, or its index."
-            )
-        hint = suggestion(text, self.labels) or "Its labels are in spec_of(model).labels."
-        return f"{self.name} has no label {text!r}. {hint}"
+        return label_index(self.labels, text, self.name)
 
 
 def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_label(text: str, label: str) -> bool:
-    return text == label
-
-
-def _is_synonym(text: str, label: str) -> bool:
-    return text.lower() in [name.strip().lower() for name in (label, *label.split(","))]
-
-
-def _is_part(text: str, label: str) -> bool:
-    return bool(text) and text.lower() in label.lower()
 
 
 def read_labels(name: Literal["imagenet", "inception5h"]) -> tuple[str, ...]:

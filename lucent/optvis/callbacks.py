@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 from lucent.errors import InputError, LucentError, WeightsError
 from lucent.misc.io.pictures import save_picture, tiled
 from lucent.misc.io.showing import show
-from lucent.modelzoo.weights import read_file
 from lucent.optvis.loop import CHECK_EVERY, Run
 from lucent.util import atomic_write
+from lucent.weights import read_file
 
 
 def tensor_to_img_array(tensor: Tensor) -> np.ndarray:

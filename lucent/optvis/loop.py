@@ -25,7 +25,7 @@ from lucent.modelzoo.spec import ModelSpec, spec_of
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
 from lucent.optvis.param import Image
-from lucent.optvis.transform.base import Transform, call
+from lucent.optvis.transform.base import Transform, at, call
 from lucent.overrides import REDIRECTED_STEPS, FunctionalReLUs, redirected_relu
 from lucent.util import device_of, dtype_of, frozen_eval
 
@@ -57,6 +57,8 @@ class RunSettings:
         relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
             start; `render_vis` does so by default.
         preprocess: normalise as the model's spec says.
+        draws: independent draws of the transforms per step; the network sees each image so often,
+            and scores are means over the draws.
         spec: facts about the model; None finds them.
     """
 
@@ -64,6 +66,7 @@ class RunSettings:
     seed: int | None = None
     relu_override: bool = False
     preprocess: bool = True
+    draws: int = 1
     spec: ModelSpec | None = None
 
 
@@ -123,6 +126,8 @@ class Run:
         self._make_optimizer = _checked_factory(optimizer)
         self._acts = Activations(self._model, objective.layers, aliases=self._spec.layer_aliases)
         self._acts.labels = self._spec.labels
+        self._acts.draws = _checked_draws(settings.draws)
+        self._placed = objective  # with its tensors on the model's device, while the run is open
         self._functional: bool | None = None  # whether the model calls ReLU as a function
         self._stopped = False
         self._stack = ExitStack()
@@ -135,6 +140,7 @@ class Run:
             device, dtype = device_of(self._model), dtype_of(self._model)
             # An image in half precision would not learn: steps are smaller than its resolution.
             self.image.to(device, torch.float64 if dtype == torch.float64 else None)
+            self._placed = self.objective.to(device, dtype)
             self._generator = torch.Generator(device)
             seed = self.settings.seed
             self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
@@ -278,6 +284,8 @@ class Run:
 
     def _loss(self) -> tuple[Tensor, Tensor]:
         """Return the loss, 0-d, and the value of each term, (n_terms,)."""
+        self.image.draw(self._generator)
+        self._acts.sample = self.image.sample
         image = self.image()
         if not isinstance(image, Tensor) or image.dim() < 4:
             raise InputError(
@@ -289,15 +297,17 @@ class Run:
             layers, self._acts.state = self._acts.layers, copy.deepcopy(state)
             with self._functional_override(network_input):
                 self._acts.run(network_input, original=image)
-            values = self.objective.values(self._acts)
+            values = self._placed.values(self._acts)
             # A layer that a plain callable asked for in between came from another pass. All of a
             # step comes from one, so that a resumed run repeats it bit for bit.
             if self._acts.layers == layers:
-                return self.objective.loss(values), values
+                return self._placed.loss(values, self.step), values
 
     def _network_input(self, image: Tensor) -> Tensor:
         if self._transforms is not None:
-            image = call(self._transforms, image, self._generator)
+            transform = at(self._transforms, self.step)
+            draws = [call(transform, image, self._generator) for _ in range(self._acts.draws)]
+            image = draws[0] if len(draws) == 1 else _interleaved(draws)
         if self.settings.preprocess:
             image = self._spec.preprocess(image)
         return image.to(dtype_of(self._model))
@@ -372,6 +382,24 @@ def _checked_optimizer(optimizer: Any) -> torch.optim.Optimizer:
             "write optimizer=lambda params: torch.optim.Adam(params, lr=0.05)."
         )
     return optimizer
+
+
+def _checked_draws(draws: int) -> int:
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise InputError(f"draws={draws!r} has to be a whole number of at least 1.")
+    return draws
+
+
+def _interleaved(draws: list[Tensor]) -> Tensor:
+    """Return the draws of each image one after the other, (B * n_draws, C, H, W)."""
+    shapes = {tuple(draw.shape) for draw in draws}
+    if len(shapes) > 1:
+        raise InputError(
+            f"The draws of the transforms differ in size, {sorted(shapes)}, and cannot share a "
+            "batch: end the transforms with crop_or_pad_to, or use render_vis, where they end at "
+            "the size that the network sees."
+        )
+    return torch.stack(draws, dim=1).flatten(0, 1)
 
 
 def _random_seed() -> int:

@@ -68,6 +68,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     seed: int | None = None,
     callbacks: Sequence[Callback] = (),
     relu_override: bool = True,
+    draws: int = 1,
 ) -> Pictures:
     """Find the image that a part of a network looks for, by gradient ascent.
 
@@ -107,6 +108,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         callbacks: functions of the `Run`, called before the first step and after every one.
         relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
             start. A model with the attribute `redirected_ReLU = False` is left alone.
+        draws: independent draws of the transforms per step; the network sees each image so often.
 
     Returns:
         One array per threshold reached, in the order of the steps: float32, (B, H, W, C), in [0, 1]
@@ -126,6 +128,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         seed=seed,
         relu_override=relu_override and getattr(unwrap(model), "redirected_ReLU", True),
         preprocess=preprocess,
+        draws=draws,
         spec=spec,
     )
     snapshots = Snapshots(steps)

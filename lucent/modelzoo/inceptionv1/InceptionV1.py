@@ -15,6 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lucent.files import fetch
 from lucent.modelzoo.inceptionv1.helper_layers import (
     CatLayer,
     MaxPool2dLayer,
@@ -23,7 +24,7 @@ from lucent.modelzoo.inceptionv1.helper_layers import (
     local_response_norm,
 )
 from lucent.modelzoo.spec import ModelSpec, read_labels
-from lucent.modelzoo.weights import fetch, load_weights
+from lucent.weights import load_weights
 
 #: The weights of Lucid's InceptionV1, converted to PyTorch; their hash was never published.
 model_urls = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lucent.modelzoo.synthnet.data import LABELS, SynthScenes
 from lucent.modelzoo.synthnet.model import SPEC, SynthNet
-from lucent.modelzoo.weights import load_weights
+from lucent.weights import load_weights
 
 __all__ = ["LABELS", "SPEC", "SynthNet", "SynthScenes", "synthnet"]
 

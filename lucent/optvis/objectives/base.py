@@ -1,4 +1,4 @@
-"""Objectives as values: a flat weighted sum of scores of activations.
+"""Objectives as values: a flat weighted sum of scores of activations, and their arithmetic.
 
 A *score* is a pure function of activations, one value per image of the batch or one for the whole
 batch, bigger is better. An *objective* is a weighted sum of scores plus a constant; called on `T`
@@ -22,12 +22,17 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.hooks import Activations
+from lucent.layers import INPUT, LABELS
 from lucent.util import constant
 
 #: Annotates the parameters of a score that are layers: the caller names one, the score gets its
 #: activation.
 Acts = Annotated[Tensor, "activation of a layer"]
+#: Annotates a parameter of a score that is filled in with the image before transforms.
+Input = Annotated[Tensor, "the image before transforms"]
 ScoreFn = Callable[..., Tensor]
+#: Weight of a term as a function of the number of steps done.
+Schedule = Callable[[int], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,65 +41,115 @@ class Term:
 
     Attributes:
         score: function of the arguments to a tensor of shape (B,) or ().
-        arguments: its arguments by name; those annotated `Acts` are layer names, one annotated
-            `Activations` is filled in with `T`.
+        arguments: its arguments by name; those annotated `Acts` are layer names. Parameters
+            annotated `Input` or `Activations` are filled in with the image or with `T`.
         weight: factor of the score in the objective.
         row: which image of the batch it is about; None takes the mean over the batch.
+        schedule: a further factor that depends on the number of steps done.
     """
 
     score: ScoreFn
     arguments: tuple[tuple[str, Any], ...]
     weight: float = 1.0
     row: int | None = None
+    schedule: Schedule | None = None
 
     @property
     def layers(self) -> frozenset[str] | None:
         """The layers that the score reads, None when only calling it can tell."""
         if self.score is opaque:
             return None
-        kinds = _parameter_kinds(self.score)
-        return frozenset(value for name, value in self.arguments if kinds[name] == "layer")
+        kinds = parameter_kinds(self.score)
+        own = frozenset(value for name, value in self.arguments if kinds[name] == "layer")
+        return _union([own, *(v.layers for _, v in self.arguments if isinstance(v, Objective))])
+
+    def weight_at(self, step: int) -> float:
+        """Return the factor of the score after so many steps."""
+        return self.weight if self.schedule is None else self.weight * self.schedule(step)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Term:
+        """Return the term with the tensors and objectives among its arguments on a device."""
+        return replace(self, arguments=tuple((n, _to(v, device, dtype)) for n, v in self.arguments))
 
     def value(self, T: Activations) -> Tensor:
         """Return the score as a 0-d tensor, without its weight.
 
+        Where the network saw several draws of each image, it is the mean of the draws' scores.
+
         Raises:
             InputError: the batch has no such row.
         """
-        kinds = _parameter_kinds(self.score)
-        given = {
-            name: self._acts(T, v) if kinds[name] == "layer" else v for name, v in self.arguments
-        }
-        given.update({name: T for name, kind in kinds.items() if kind == "T"})
+        reads_layers = "layer" in parameter_kinds(self.score).values()
+        # T may be any function of layer names, such as a dictionary's get.
+        draws = getattr(T, "draws", 1) if reads_layers else 1
+        return torch.stack([self._value(T, draw, draws) for draw in range(draws)]).mean()
+
+    def _value(self, T: Activations, draw: int, draws: int) -> Tensor:
+        kinds = parameter_kinds(self.score)
+        given = dict(self.arguments)
+        for name, kind in kinds.items():
+            if kind == "T":
+                given[name] = T
+            elif kind == "input":
+                given[name] = self._row(T(INPUT), INPUT)
+            elif kind == "layer":
+                acts = T(given[name])
+                split = acts[draw::draws] if draws > 1 and given[name] != INPUT else acts
+                given[name] = self._row(split, given[name])
         return self.score(**given).mean()
 
-    def _acts(self, T: Activations, layer: str) -> Tensor:
-        acts = T(layer)
-        if self.row is None:
-            return acts
-        if not -len(acts) <= self.row < len(acts):
-            raise InputError(
-                f"batch={self.row} asks for an image that the batch does not have: {layer!r} "
-                f"gives {len(acts)} rows. Make more images, for example with param.image(128, "
-                f"batch={_rows_for(self.row)})."
-            )
-        row = self.row % len(acts)
-        return acts[row : row + 1]
+    def _row(self, acts: Tensor, layer: str) -> Tensor:
+        return acts if self.row is None else one_row(acts, self.row, layer)
 
 
-def _rows_for(row: int) -> int:
-    return row + 1 if row >= 0 else -row
+def one_row(acts: Tensor, row: int, layer: str) -> Tensor:
+    """Return one image of a batch, (1, ...).
+
+    Args:
+        acts: (B, ...).
+        row: -B to B - 1.
+        layer: what the error calls it.
+
+    Raises:
+        InputError: the batch has no such row.
+    """
+    if not -len(acts) <= row < len(acts):
+        raise InputError(
+            f"batch={row} asks for an image that the batch does not have: {layer!r} gives "
+            f"{len(acts)} rows. Make more images, for example with param.image(128, "
+            f"batch={row + 1 if row >= 0 else -row})."
+        )
+    row %= len(acts)
+    return acts[row : row + 1]
+
+
+def _to(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None)
+    return value.to(device, dtype) if isinstance(value, Objective) else value
+
+
+def _union(layers: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    """Return all the layers, None where some of them are unknown."""
+    union: frozenset[str] = frozenset()
+    for names in layers:
+        if names is None:
+            return None
+        union |= names
+    return union
 
 
 @functools.cache
-def _parameter_kinds(score: ScoreFn) -> dict[str, str]:
-    """Tell for each parameter of a score whether it is a "layer", "T" or a plain "value"."""
+def parameter_kinds(score: ScoreFn) -> dict[str, str]:
+    """Tell for each parameter of a score whether it is a "layer", "input", "T" or a "value"."""
     hints = get_type_hints(score, include_extras=True)
+    # Compared by what is written in the brackets: the same annotation may be several objects.
+    special = [(get_args(Acts), "layer"), (get_args(Input), "input")]
     kinds = {}
     for name in inspect.signature(score).parameters:
         hint = hints.get(name)
-        is_layer = hint is Acts or get_args(hint) == get_args(Acts)
-        kinds[name] = "layer" if is_layer else "T" if hint is Activations else "value"
+        kinds[name] = "T" if hint is Activations else "value"
+        kinds.update((name, kind) for written, kind in special if get_args(hint) == written)
     return kinds
 
 
@@ -179,9 +234,34 @@ class Objective:
     @property
     def layers(self) -> frozenset[str] | None:
         """The layers that the objective reads, None when a plain callable is among its terms."""
-        layers = [term.layers for term in self.terms]
-        known = [names for names in layers if names is not None]
-        return frozenset().union(*known) if len(known) == len(layers) else None
+        return _union(term.layers for term in self.terms)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Objective:
+        """Return the objective with the tensors among its arguments on a device, in a dtype."""
+        return self._with(term.to(device, dtype) for term in self.terms)
+
+    def scheduled(self, schedule: Schedule) -> Objective:
+        """Return the objective with a weight that changes from step to step.
+
+        >>> from lucent.optvis.objectives import channel, total_variation
+        >>> smooth = total_variation().scheduled(lambda step: 1 / (1 + step))
+        >>> channel("mixed4a", 476) - 0.01 * smooth
+        <Objective Sum(Channel [mixed4a, 476, None] +
+        Total_Variation [input, None])>
+
+        Args:
+            schedule: function of the number of steps done to a factor; one that is defined at the
+                top of a module can be pickled.
+
+        Raises:
+            InputError: it has no terms to schedule but a constant, or one is scheduled already.
+        """
+        if self.bias or any(term.schedule is not None for term in self.terms):
+            raise InputError(
+                "Only an objective without a constant and without a schedule can be scheduled: "
+                "schedule its parts before you add them."
+            )
+        return self._with(replace(term, schedule=schedule) for term in self.terms)
 
     def scores(self, T: Activations) -> dict[str, Tensor]:
         """Return the value of each term before its weight, 0-d, by its caption."""
@@ -198,24 +278,31 @@ class Objective:
         counts = Counter(texts)
         return [text if counts[text] == 1 else f"{text} #{n}" for n, text in enumerate(texts)]
 
-    def loss(self, values: Tensor) -> Tensor:
-        """Return the loss, 0-d, that belongs to the values of the terms, (n_terms,)."""
-        weights = constant([term.weight for term in self.terms], like=values)
+    def loss(self, values: Tensor, step: int = 0) -> Tensor:
+        """Return the loss, 0-d.
+
+        Args:
+            values: of the terms, (n_terms,).
+            step: number of steps done, for the weights that depend on it.
+        """
+        weights = constant([term.weight_at(step) for term in self.terms], like=values)
         return -(self.bias + (weights * values).sum())
 
     def __call__(self, T: Activations) -> Tensor:
         """Return the loss, 0-d."""
-        return self.loss(self.values(T))
+        return self.loss(self.values(T), getattr(T, "step", 0))
 
     def __repr__(self) -> str:
         return f"<Objective {self.description or self.name or _caption(self.terms[0])}>"
 
-    def _scaled(self, factor: float) -> Objective:
-        made = Objective.of(
-            (replace(t, weight=t.weight * factor) for t in self.terms), self.bias * factor
-        )
+    def _with(self, terms: Iterable[Term], bias: float | None = None) -> Objective:
+        made = Objective.of(terms, self.bias if bias is None else bias)
         made._names, made._descriptions = self._names, self._descriptions
         return made
+
+    def _scaled(self, factor: float) -> Objective:
+        scaled = (replace(term, weight=term.weight * factor) for term in self.terms)
+        return self._with(scaled, self.bias * factor)
 
     def __add__(self, other: Any) -> Objective:
         if _is_number(other):
@@ -265,70 +352,15 @@ def _joined(objectives: Iterable[Objective]) -> Objective:
     return made
 
 
-def objective(score: ScoreFn) -> Callable[..., Objective]:
-    """Turn a score into a factory of objectives.
-
-    The parameters annotated `Acts` become layer names, one annotated `Activations` is filled in,
-    and `batch=None` is added: the row of the batch that the objective is about.
-
-    >>> @objective
-    ... def brightness(layer: Acts) -> Tensor:
-    ...     return layer.flatten(1).mean(1)
-    >>> brightness("input", batch=1) - 2 * brightness("input", batch=0)
-    <Objective Sum(Brightness [input, 1] +
-    Brightness [input, 0])>
-    """
-    signature = _factory_signature(score)
-
-    @functools.wraps(score)
-    def factory(*args: Any, **kwargs: Any) -> Objective:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = dict(bound.arguments)
-        row = _as_row(arguments.pop("batch"))
-        term = Term(score, tuple(arguments.items()), row=row)
-        return Objective.of([term], name=score.__name__, description=_caption(term))
-
-    factory.__signature__ = signature  # type: ignore[attr-defined]
-    factory.score = score  # type: ignore[attr-defined]
-    # Pickle finds a function by its name, and the name now belongs to the factory.
-    score.__qualname__ = f"{score.__qualname__}.score"
-    return factory
-
-
-def _factory_signature(score: ScoreFn) -> inspect.Signature:
-    kinds = _parameter_kinds(score)
-    if not {"layer", "T"} & {*kinds.values()}:
-        raise InputError(
-            f"The objective {score.__name__!r} has no layer: annotate the parameters that are "
-            "layers with objectives.Acts, as in def mean(layer: Acts) -> Tensor."
-        )
-    given = [p for p in inspect.signature(score).parameters.values() if kinds[p.name] != "T"]
-    batch = inspect.Parameter("batch", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
-    positional = [p for p in given if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    return inspect.Signature(
-        [*positional, batch, *given[len(positional) :]], return_annotation=Objective
-    )
-
-
-def _as_row(batch: Any) -> int | None:
-    if batch is None:
-        return None
-    if isinstance(batch, bool) or not isinstance(batch, numbers.Integral):
-        raise InputError(
-            f"batch={batch!r} is not the number of an image: give an integer, or None for the mean."
-        )
-    return int(batch)
-
-
 def _caption(term: Term) -> str:
     if term.score is opaque:
         function = dict(term.arguments)["function"]
         return str(getattr(function, "__name__", type(function).__name__))
-    return _description(term.score.__name__, [*dict(term.arguments).values(), term.row])
+    return described(term.score.__name__, [*dict(term.arguments).values(), term.row])
 
 
-def _description(name: str, arguments: Iterable[Any]) -> str:
+def described(name: str, arguments: Iterable[Any]) -> str:
+    """Return the description of an objective, as Lucid and torch-lucent write it."""
     return f"{name.title()} [{', '.join(map(_argument_text, arguments))}]"
 
 
@@ -337,39 +369,17 @@ def _argument_text(argument: Any) -> str:
     return "..." if len(text) > 15 or "\n" in text else text
 
 
-def wrap_objective(function: Callable[..., Any] | None = None) -> Any:
-    """Turn a function of arguments to a loss function of `T` into a factory of objectives.
-
-    torch-lucent's decorator; `@wrap_objective` and `@wrap_objective()` mean the same. New code is
-    shorter with `@objective`, whose objectives know their layers and can be pickled.
-    """
-    if function is None:
-        return wrap_objective
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def factory(*args: Any, **kwargs: Any) -> Objective:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = [*bound.args, *bound.kwargs.values()]
-        return Objective(
-            function(*args, **kwargs), function.__name__, _description(function.__name__, arguments)
-        )
-
-    return factory
-
-
 def as_objective(objective: Objective | Callable[[Activations], Tensor] | str) -> Objective:
     """Return an objective for an objective, a function from `T` to a loss, or a string.
 
     Args:
-        objective: as a string, `"layer:channel"`, or `"layer:channel:x:y"` for one neuron at column
-            x and row y.
+        objective: as a string, `"layer:channel"`, `"layer:channel:x:y"` for one neuron at column x
+            and row y, or `"labels:golden retriever"` for a class by its label.
 
     Raises:
         InputError: it is none of these.
     """
-    from lucent.optvis.objectives.neurons import channel, neuron
+    from lucent.optvis.objectives.neurons import channel, class_logit, neuron
 
     if isinstance(objective, Objective):
         return objective
@@ -378,9 +388,11 @@ def as_objective(objective: Objective | Callable[[Activations], Tensor] | str) -
         if layer and len(unit) in (1, 3) and all(number.isdecimal() for number in unit):
             n_channel, *position = map(int, unit)
             return neuron(layer, n_channel, *position) if position else channel(layer, n_channel)
+        if layer == LABELS and any(unit):
+            return class_logit(layer, objective.partition(":")[2].strip())
         raise InputError(
             f"The objective {objective!r} is not of the form 'layer:channel' or "
-            "'layer:channel:x:y', for example 'mixed4a:476'."
+            "'layer:channel:x:y', for example 'mixed4a:476', or 'labels:name'."
         )
     if callable(objective):
         return Objective(objective)

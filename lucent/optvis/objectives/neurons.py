@@ -1,4 +1,4 @@
-"""Objectives about units: a channel, a neuron."""
+"""Objectives about units: a channel, a neuron, a class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import numbers
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.optvis.objectives.base import Acts, objective
+from lucent.hooks import Activations
+from lucent.labels import label_index
+from lucent.optvis.objectives.base import Acts
+from lucent.optvis.objectives.factories import objective
 
 
 @objective
@@ -62,6 +65,30 @@ def neuron(layer: Acts, n_channel: int, x: int | None = None, y: int | None = No
             f"{height} rows, so x goes to {width - 1} and y to {height - 1}."
         )
     return acts[:, 0, row, column]
+
+
+@objective
+def class_logit(layer: Acts, label: int | str, T: Activations) -> Tensor:
+    """Logit of a class, summed over the batch as in Lucid.
+
+    Args:
+        layer: name of a layer that gives (B, n_classes), such as "labels"; of a softmax it would
+            find an image that keeps the other classes down.
+        label: index of the class, or its label or a synonym in the model's own list.
+        batch: the image it is about; None takes the sum over the batch.
+
+    Raises:
+        InputError: there is no such class, or no label or several fit the text.
+
+    Source: Lucid, `objectives.class_logit` (https://github.com/tensorflow/lucid).
+    """
+    index = label_index(tuple(T.labels), label) if isinstance(label, str) else label
+    if layer.dim() != 2:
+        raise InputError(
+            f"A class logit needs a layer that gives (B, n_classes), not {tuple(layer.shape)}: "
+            "the layer 'labels' has the logits of every model."
+        )
+    return _channel_of(layer, index).sum()
 
 
 def _channel_of(acts: Tensor, n_channel: int) -> Tensor:

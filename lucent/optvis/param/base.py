@@ -17,11 +17,20 @@ class Image(nn.Module, ABC):
 
     Calling it gives (B, C, *spatial), differentiable with respect to `trainable()`. It also unpacks
     as torch-lucent's parametrizations did: `params, image_f = param.image(128)`.
+
+    Attributes:
+        sample: what a stochastic image drew last, for objectives that need to know; None for
+            others.
     """
+
+    sample: Tensor | None = None
 
     @abstractmethod
     def forward(self) -> Tensor:
         """Return the image, (B, C, *spatial)."""
+
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Draw anew what is random about the image, into `sample`; a run does so in every step."""
 
     def trainable(self) -> list[Tensor]:
         """Return the tensors to optimise."""

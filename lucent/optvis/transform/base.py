@@ -96,8 +96,35 @@ class Compose:
             image = call(transform, image, generator)
         return image
 
+    def at(self, step: int) -> Compose:
+        """Return the transforms as they are after so many steps."""
+        now = [at(transform, step) for transform in self.transforms]
+        return self if now == list(self.transforms) else Compose(now)
+
     def __repr__(self) -> str:
         return f"compose({list(self.transforms)})"
+
+
+class Scheduled:
+    """A transform that changes from step to step; called alone it is that of step 0.
+
+    Args:
+        schedule: function of the number of steps done to a transform.
+    """
+
+    def __init__(self, schedule: Callable[[int], Transform]) -> None:
+        self.schedule = schedule
+
+    def at(self, step: int) -> Transform:
+        """Return the transform after so many steps."""
+        return self.schedule(step)
+
+    def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Apply the transform of step 0."""
+        return call(self.at(0), image, generator)
+
+    def __repr__(self) -> str:
+        return f"scheduled({getattr(self.schedule, '__name__', self.schedule)})"
 
 
 class Fused:
@@ -133,15 +160,25 @@ class Fused:
                 image = _warped(group, image, generator, own, final)
         return resized(image, size)
 
+    def at(self, step: int) -> Fused:
+        """Return the transforms as they are after so many steps."""
+        now = [at(transform, step) for transform in self._transforms]
+        return self if now == list(self._transforms) else Fused(now, self._size)
+
     def __repr__(self) -> str:
         return f"Fused({list(self._transforms)})"
 
 
 def call(transform: Transform, image: Tensor, generator: torch.Generator | None) -> Tensor:
     """Apply a transform, handing on the generator to one that takes it."""
-    if isinstance(transform, RandomTransform | Compose | Fused):
+    if isinstance(transform, RandomTransform | Compose | Fused | Scheduled):
         return transform(image, generator)
     return transform(image)
+
+
+def at(transform: Transform, step: int) -> Transform:
+    """Return a transform as it is after so many steps; most are always the same."""
+    return transform.at(step) if isinstance(transform, Scheduled | Compose | Fused) else transform
 
 
 def compose(transforms: Iterable[Transform]) -> Compose:

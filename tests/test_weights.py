@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from lucent.errors import WeightsError
-from lucent.modelzoo.weights import checkpoint_folder, fetch, load_weights, read_state_dict
+from lucent.files import checkpoint_folder, fetch
+from lucent.weights import load_weights, read_state_dict
 
 CONTENT = bytes(range(256)) * 9000  # more than two chunks
 

@@ -1,0 +1,210 @@
+"""Decorators that make factories of objectives: `@objective`, and torch-lucent's spellings."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lucent.errors import InputError
+from lucent.hooks import Activations
+from lucent.optvis.objectives.base import (
+    Objective,
+    ScoreFn,
+    Term,
+    as_objective,
+    described,
+    one_row,
+    parameter_kinds,
+)
+
+Factory = Callable[..., Objective]
+
+
+@overload
+def objective(score: ScoreFn, *, whole_batch: bool = False) -> Factory: ...
+
+
+@overload
+def objective(score: None = None, *, whole_batch: bool = False) -> Callable[[ScoreFn], Factory]: ...
+
+
+def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any:
+    """Turn a score into a factory of objectives.
+
+    The parameters annotated `Acts` become layer names, those annotated `Input` or `Activations` are
+    filled in, and `batch=None` is added: the row of the batch that the objective is about.
+
+    >>> @objective
+    ... def brightness(layer: Acts) -> Tensor:
+    ...     return layer.flatten(1).mean(1)
+    >>> brightness("input", batch=1) - 2 * brightness("input", batch=0)
+    <Objective Sum(Brightness [input, 1] +
+    Brightness [input, 0])>
+
+    Args:
+        score: function of activations and numbers to (B,), or to () where it sums over the batch.
+            An array or a tensor among its arguments has to be finite, and is on the device of the
+            model when the score gets it during a run.
+        whole_batch: the score compares the images of the batch: no `batch` is added.
+
+    Raises:
+        InputError: the score reads no activation.
+    """
+    if score is None:
+        return functools.partial(objective, whole_batch=whole_batch)
+    signature = _factory_signature(score, whole_batch)
+
+    @functools.wraps(score)
+    def factory(*args: Any, **kwargs: Any) -> Objective:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = {name: _as_value(name, value) for name, value in bound.arguments.items()}
+        row = None if whole_batch else _as_row(arguments.pop("batch"))
+        term = Term(score, tuple(arguments.items()), row=row)
+        shown = [*arguments.values()] + ([] if whole_batch else [row])
+        description = described(score.__name__, shown)
+        return Objective.of([term], name=score.__name__, description=description)
+
+    factory.__signature__ = signature  # type: ignore[attr-defined]
+    factory.score = score  # type: ignore[attr-defined]
+    # Pickle finds a function by its name, and the name now belongs to the factory.
+    score.__qualname__ = f"{score.__qualname__}.score"
+    return factory
+
+
+def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
+    kinds = parameter_kinds(score)
+    if not {"layer", "input", "T"} & {*kinds.values()}:
+        raise InputError(
+            f"The objective {score.__name__!r} has no layer: annotate the parameters that are "
+            "layers with objectives.Acts, as in def mean(layer: Acts) -> Tensor."
+        )
+    parameters = inspect.signature(score).parameters.values()
+    given = [p for p in parameters if kinds[p.name] in ("layer", "value")]
+    positional = [p for p in given if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    named = given[len(positional) :]
+    if not whole_batch:
+        # Without another positional argument a bare number would not say what it is.
+        kind = (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD
+            if positional
+            else inspect.Parameter.KEYWORD_ONLY
+        )
+        batch = inspect.Parameter("batch", kind, default=None)
+        positional, named = ([*positional, batch], named) if positional else ([], [batch, *named])
+    return inspect.Signature([*positional, *named], return_annotation=Objective)
+
+
+def _as_value(name: str, value: Any) -> Any:
+    """Return an argument as a term keeps it: arrays as tensors of their own, all of them finite."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.copy())
+    if isinstance(value, Tensor):
+        value = value.detach().clone()
+        if not value.isfinite().all():
+            raise InputError(
+                f"{name} has NaN or infinite values (of shape {tuple(value.shape)}); expected "
+                "finite numbers: torch.nan_to_num replaces them."
+            )
+    return value
+
+
+def _as_row(batch: Any) -> int | None:
+    if batch is None:
+        return None
+    if isinstance(batch, bool) or not isinstance(batch, numbers.Integral):
+        raise InputError(
+            f"batch={batch!r} is not the number of an image: give an integer, or None for the mean."
+        )
+    return int(batch)
+
+
+def wrap_objective(function: Callable[..., Any] | None = None) -> Any:
+    """Turn a function of arguments to a loss function of `T` into a factory of objectives.
+
+    torch-lucent's decorator; `@wrap_objective` and `@wrap_objective()` mean the same. New code is
+    shorter with `@objective`, whose objectives know their layers and can be pickled.
+    """
+    if function is None:
+        return wrap_objective
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def factory(*args: Any, **kwargs: Any) -> Objective:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = [*bound.args, *bound.kwargs.values()]
+        return Objective(
+            function(*args, **kwargs), function.__name__, described(function.__name__, arguments)
+        )
+
+    return factory
+
+
+def handle_batch(batch: int | None = None) -> Callable[..., Any]:
+    """Make a loss function of `T` see one image of the batch only; torch-lucent's decorator.
+
+    >>> @handle_batch(batch=1)
+    ... def brightness(T):
+    ...     return -T("input").mean()
+    >>> brightness({"input": torch.arange(3.0)}.get)
+    tensor(-1.)
+
+    Args:
+        batch: number of the image; None leaves the function as it is.
+
+    Raises:
+        InputError: `batch` is no integer, or, when it is called, the batch has no such image.
+    """
+    row = _as_row(batch)
+
+    def decorator(loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        if row is None:
+            return loss
+        return functools.wraps(loss)(lambda T: loss(_OneRow(T, row)))
+
+    return decorator
+
+
+class _OneRow:
+    """`T` with one image of the batch only."""
+
+    def __init__(self, T: Activations, row: int) -> None:
+        self._T, self._of = T, row
+
+    def __call__(self, layer: str) -> Tensor:
+        return one_row(self._T(layer), self._of, layer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._T, name)
+
+
+def product(a: Objective, b: Objective) -> Objective:
+    """Return the objective whose score is the product of two objectives' scores.
+
+    It wants both at once: an image that has one of them only is worth nothing. Two negative scores
+    have a positive product, so give objectives whose scores are positive.
+
+    >>> from lucent.optvis.objectives import channel, transparency
+    >>> product(channel("mixed4a", 476), transparency())
+    <Objective Product [Channel [mixed4a, 476, None], Transparency [None]]>
+
+    Args:
+        a: any objective.
+        b: any objective.
+    """
+    a, b = as_objective(a), as_objective(b)
+    description = f"Product [{a.description or a.name}, {b.description or b.name}]"
+    terms = [Term(_product, (("a", a), ("b", b)))]
+    return Objective.of(terms, name="product", description=description)
+
+
+def _product(a: Objective, b: Objective, T: Activations) -> Tensor:
+    return a(T) * b(T)
