@@ -17,7 +17,15 @@ def version() -> str:
     return found[1]
 
 
-TEST = ["mypy>=1.15", "pytest>=8.2", "pytest-xdist>=3.6", "ruff~=0.17.0", "setuptools>=77"]
+EXTRAS = {"reduce": ["scikit-learn"], "video": ["av"]}
+TEST = [
+    *(package for packages in EXTRAS.values() for package in packages),
+    "mypy>=1.15",
+    "pytest>=8.2",
+    "pytest-xdist>=3.6",
+    "ruff~=0.17.0",
+    "setuptools>=77",
+]
 
 setup(
     name="torch-lucent",
@@ -35,7 +43,7 @@ setup(
     },
     python_requires=">=3.10",
     install_requires=["torch>=2.6", "torchvision", "numpy", "pillow", "tqdm", "ipython"],
-    extras_require={"test": TEST, "dev": [*TEST, "pre-commit", "tox>=4.20"]},
+    extras_require={**EXTRAS, "test": TEST, "dev": [*TEST, "pre-commit", "tox>=4.20"]},
     entry_points={"console_scripts": ["lucent = lucent.cli:main"]},
     keywords=["feature visualization", "interpretability", "deep learning", "pytorch"],
     classifiers=[

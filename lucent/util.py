@@ -8,6 +8,7 @@ import operator
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lucent.errors import MissingExtra
+from lucent.errors import LucentWarning, MissingExtra
 
 
 def set_seed(seed: int) -> None:
@@ -65,6 +66,19 @@ def constant(values: Any, like: torch.Tensor) -> torch.Tensor:
     Made on the device directly, they would make the caller wait until a GPU has caught up.
     """
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+
+
+def __getattr__(name: str) -> Any:
+    """Give scripts for torch-lucent the device that it chose at import."""
+    if name != "DEFAULT_DEVICE":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "lucent.util.DEFAULT_DEVICE is kept for old scripts: images follow the device of the "
+        "model, so nothing needs it.",
+        LucentWarning,
+        stacklevel=2,
+    )
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def device_of(model: nn.Module) -> torch.device:

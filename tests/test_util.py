@@ -12,6 +12,8 @@ import tiny
 import torch
 from torch import nn
 
+from lucent import util
+from lucent.errors import LucentWarning, MissingExtra
 from lucent.util import atomic_write, device_of, dtype_of, forked_rng, frozen_eval, set_seed
 
 
@@ -124,3 +126,16 @@ def test_atomic_write_gives_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "ordinary").touch()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "ordinary")]
     assert modes[0] == modes[1]
+
+
+def test_a_missing_optional_package_is_named_with_its_extra():
+    with pytest.raises(MissingExtra, match=r"'nowhere'.* pip install \"torch-lucent\[reduce\]\""):
+        util.optional("nowhere.inside", "reduce")
+    assert util.optional("os.path", "reduce") is os.path
+
+
+def test_default_device_answers_with_a_warning():
+    with pytest.warns(LucentWarning, match="images follow the device of the model"):
+        assert isinstance(util.DEFAULT_DEVICE, torch.device)
+    with pytest.raises(AttributeError, match="no attribute 'DEFAULT_DEVISE'"):
+        _ = util.DEFAULT_DEVISE

@@ -59,6 +59,7 @@ class RunSettings:
         preprocess: normalise as the model's spec says.
         draws: independent draws of the transforms per step; the network sees each image so often,
             and scores are means over the draws.
+        keep_gradient: keep the gradient of the loss with respect to the image, too.
         spec: facts about the model; None finds them.
     """
 
@@ -67,6 +68,7 @@ class RunSettings:
     relu_override: bool = False
     preprocess: bool = True
     draws: int = 1
+    keep_gradient: bool = False
     spec: ModelSpec | None = None
 
 
@@ -99,6 +101,8 @@ class Run:
         image: the image being optimised.
         objective: what it is optimised for.
         settings: as given.
+        gradient: of the loss with respect to the image in the last step, of the image's shape; None
+            before the first step, and without `keep_gradient`.
 
     Raises:
         InputError: an argument has the wrong type.
@@ -118,6 +122,7 @@ class Run:
         self._model = unwrap(model)
         self.objective, self.image, self.settings = objective, image, settings
         self.step = 0
+        self.gradient: Tensor | None = None
         self.history = History(objective.captions())
         self._spec = settings.spec or (
             spec_of(model) if settings.preprocess else ModelSpec(name="")
@@ -183,10 +188,10 @@ class Run:
             # Optimizers that look around (LBFGS) have to see the same function in all of a step.
             self._generator.set_state(start)
             self._acts.state = copy.deepcopy(state)
-            loss, values = self._loss()
+            loss, values, image = self._loss()
             if len(self.history) == recorded:
                 self.history.record(loss, values)
-            self._set_gradients(loss)
+            self._set_gradients(loss, image)
             return loss.detach()
 
         with self._override():
@@ -282,8 +287,8 @@ class Run:
         self._generator.set_state(state["generator"].cpu())
         self.step, self._acts.state = state["step"], state["state"]
 
-    def _loss(self) -> tuple[Tensor, Tensor]:
-        """Return the loss, 0-d, and the value of each term, (n_terms,)."""
+    def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, 0-d, the value of each term, (n_terms,), and the image."""
         self.image.draw(self._generator)
         self._acts.sample = self.image.sample
         image = self.image()
@@ -301,7 +306,7 @@ class Run:
             # A layer that a plain callable asked for in between came from another pass. All of a
             # step comes from one, so that a resumed run repeats it bit for bit.
             if self._acts.layers == layers:
-                return self._placed.loss(values, self.step), values
+                return self._placed.loss(values, self.step), values, image
 
     def _network_input(self, image: Tensor) -> Tensor:
         if self._transforms is not None:
@@ -333,15 +338,16 @@ class Run:
             self._functional = seen.calls > 0
         return FunctionalReLUs() if self._functional else nullcontext()
 
-    def _set_gradients(self, loss: Tensor) -> None:
+    def _set_gradients(self, loss: Tensor, image: Tensor) -> None:
         tensors = self.image.trainable()
+        sought = [*tensors, image] if self.settings.keep_gradient else tensors
         if not loss.requires_grad:
             raise InputError(
                 "The loss does not depend on the image: the objective has to be computed from "
                 "T(layer) without detach(), no_grad() or item()."
             )
         try:
-            gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+            gradients = torch.autograd.grad(loss, sought, allow_unused=True)
         except CheckpointError as error:
             if not self._functional:
                 raise
@@ -349,8 +355,10 @@ class Run:
                 "The model calls ReLU as a function inside torch.utils.checkpoint, where its "
                 "gradient cannot be redirected: use relu_override=False."
             ) from error
-        for tensor, gradient in zip(tensors, gradients, strict=True):
+        for tensor, gradient in zip(tensors, gradients, strict=False):
             tensor.grad = gradient
+        if self.settings.keep_gradient:
+            self.gradient = gradients[-1]
         if self.step == 0 and not any(g is not None and g.any() for g in gradients):
             self._warn_about_zero_gradient()
 
