@@ -65,6 +65,59 @@ class Snapshots:
         run.history.steps.append(run.step)
 
 
+class Importance:
+    """Adds up how much each pixel mattered to the objective over the run.
+
+    The sum of |d loss / d image| over steps and channels; as an alpha channel it hides what the
+    objective does not care about.
+
+    >>> from lucent.modelzoo import synthnet
+    >>> from lucent.optvis.render import render_vis
+    >>> importance = Importance()
+    >>> images = render_vis(synthnet(), "mixed4a:7", thresholds=(2,), seed=0,
+    ...                     callbacks=[importance], show_image=False, progress=False)
+    >>> np.concatenate([images[-1], importance.alpha()], axis=-1).shape
+    (1, 96, 96, 4)
+
+    Attributes:
+        total: the sum so far, (B, *spatial); None before the first step.
+
+    Source: Fel et al. 2023, Unlocking Feature Visualization for Deeper Networks with MAgnitude
+    Constrained Optimization (https://arxiv.org/abs/2306.06805).
+    """
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+
+    def __call__(self, run: Run) -> None:
+        run.keep_gradient = True
+        if run.gradient is not None:
+            amount = run.gradient.abs().sum(1)
+            self.total = amount if self.total is None else self.total + amount
+
+    def alpha(self, percentile: float = 80.0) -> np.ndarray:
+        """Return the sum as an alpha channel.
+
+        Args:
+            percentile: 0 to 100; pixels above this percentile of their image are opaque.
+
+        Returns:
+            (B, *spatial, 1), float32 in [0, 1].
+
+        Raises:
+            InputError: no step was done yet, or the percentile is out of range.
+        """
+        if self.total is None:
+            raise InputError("There is no importance yet: give the callback to a run first.")
+        if not 0 <= percentile <= 100:
+            raise InputError(f"percentile={percentile} has to be between 0 and 100.")
+        total = self.total.float().cpu().numpy()
+        rows = total.reshape(len(total), -1)
+        top = np.percentile(rows, percentile, axis=1, keepdims=True)
+        alpha = np.clip(rows / np.where(top > 0, top, 1), 0, 1)
+        return alpha.reshape(total.shape)[..., None].astype(np.float32)
+
+
 class Progress:
     """Shows a progress bar with the latest loss.
 

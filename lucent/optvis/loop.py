@@ -59,7 +59,6 @@ class RunSettings:
         preprocess: normalise as the model's spec says.
         draws: independent draws of the transforms per step; the network sees each image so often,
             and scores are means over the draws.
-        keep_gradient: keep the gradient of the loss with respect to the image, too.
         spec: facts about the model; None finds them.
     """
 
@@ -68,7 +67,6 @@ class RunSettings:
     relu_override: bool = False
     preprocess: bool = True
     draws: int = 1
-    keep_gradient: bool = False
     spec: ModelSpec | None = None
 
 
@@ -101,8 +99,8 @@ class Run:
         image: the image being optimised.
         objective: what it is optimised for.
         settings: as given.
-        gradient: of the loss with respect to the image in the last step, of the image's shape; None
-            before the first step, and without `keep_gradient`.
+        keep_gradient: set it to keep `gradient` from the next step on.
+        gradient: of the loss with respect to the image in the last step, of the image's shape.
 
     Raises:
         InputError: an argument has the wrong type.
@@ -122,6 +120,7 @@ class Run:
         self._model = unwrap(model)
         self.objective, self.image, self.settings = objective, image, settings
         self.step = 0
+        self.keep_gradient = False
         self.gradient: Tensor | None = None
         self.history = History(objective.captions())
         self._spec = settings.spec or (
@@ -340,7 +339,7 @@ class Run:
 
     def _set_gradients(self, loss: Tensor, image: Tensor) -> None:
         tensors = self.image.trainable()
-        sought = [*tensors, image] if self.settings.keep_gradient else tensors
+        sought = [*tensors, image] if self.keep_gradient else tensors
         if not loss.requires_grad:
             raise InputError(
                 "The loss does not depend on the image: the objective has to be computed from "
@@ -357,7 +356,7 @@ class Run:
             ) from error
         for tensor, gradient in zip(tensors, gradients, strict=False):
             tensor.grad = gradient
-        if self.settings.keep_gradient:
+        if self.keep_gradient:
             self.gradient = gradients[-1]
         if self.step == 0 and not any(g is not None and g.any() for g in gradients):
             self._warn_about_zero_gradient()

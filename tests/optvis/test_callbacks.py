@@ -14,6 +14,7 @@ from lucent.errors import DivergenceError, InputError, WeightsError
 from lucent.optvis import callbacks, param, transform
 from lucent.optvis.callbacks import (
     Checkpoint,
+    Importance,
     Progress,
     Report,
     Save,
@@ -80,6 +81,27 @@ def test_img_arrays_have_the_channels_last():
     array = tensor_to_img_array(tensor)
     assert (array.shape, array.dtype) == ((1, 3, 4, 2), np.float32)
     assert array[0, 2, 1].tolist() == [9, 21]
+
+
+# Importance
+
+
+def test_importance_is_the_sum_of_gradients_by_pixel():
+    importance = Importance()
+    weights = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    iterated(importance, objective=Objective(lambda T: -(T("conv1")[:, 0] * weights).sum()))
+    np.testing.assert_array_equal(importance.total, 4 * weights[None])
+    np.testing.assert_allclose(importance.alpha(100)[0, ..., 0], weights / 3)
+    np.testing.assert_allclose(importance.alpha(0)[0, ..., 0], [[1, 1], [1, 0]])
+
+
+def test_importance_of_nothing():
+    with pytest.raises(InputError, match="give the callback to a run first"):
+        Importance().alpha()
+    importance = Importance()
+    iterated(importance)
+    with pytest.raises(InputError, match="percentile=101 has to be between 0 and 100"):
+        importance.alpha(101)
 
 
 # Progress

@@ -181,12 +181,11 @@ def test_tensors_of_the_objective_are_moved_once_per_run():
 
 
 def test_gradient_of_the_image_is_kept_when_asked_for():
-    with run(channel("conv1", 0, batch=1), keep_gradient=True) as steps:
+    with run(channel("conv1", 0, batch=1)) as steps:
+        next(steps)
         assert steps.gradient is None
+        steps.keep_gradient = True
         next(steps)
     expected = torch.zeros_like(RED)
     expected[1, 0] = -1 / 4
     assert torch.equal(steps.gradient, expected)
-    with run(channel("conv1", 0)) as steps:
-        next(steps)
-        assert steps.gradient is None
