@@ -9,6 +9,7 @@ layers run. So the real passes know where to stop.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lucent.errors import LayerError, LucentWarning
+from lucent.errors import InputError, LayerError, LucentWarning
 from lucent.layers import INPUT, Address, LayerNames, pick, unwrap
 from lucent.util import kept_buffers
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+# What torch says of an image that does not fit.
+_CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
+_TOO_SMALL = ("can't be greater than actual input size", "Output size is too small")
 
 #: A module and which of its calls in one forward pass.
 Position = tuple[str, int]
@@ -211,7 +216,9 @@ class Activations:
                 failure = error
         missing = sorted(set(self._hooks) - set(order))
         if failure is not None and missing:
-            raise failure
+            if (reason := _misfit(str(failure), image)) is None:
+                raise failure
+            raise InputError(reason) from failure
         if missing:
             raise LayerError(
                 f"The layer {missing[0]!r} is never called in a forward pass of this model. It is "
@@ -298,6 +305,31 @@ class Activations:
                 "it always calls."
             )
         self._values = values
+
+
+def _misfit(failure: str, image: Tensor) -> str | None:
+    """Tell what to change about an image that a network failed on, None if it fits."""
+    size = "x".join(map(str, image.shape[2:]))
+    if found := _CHANNELS.search(failure):
+        alpha = "; for one with alpha, put transform.collapse_alpha_random() into the transforms"
+        return (
+            f"The network takes images of {found[1]} channels, but was given {found[2]} of shape "
+            f"{tuple(image.shape)}: make the image with channels={found[1]}"
+            f"{alpha if image.shape[1] == 4 else ''}."
+        )
+    if any(sign in failure for sign in _TOO_SMALL):
+        return (
+            f"The network cannot take an image of {size} pixels: it becomes smaller than a kernel "
+            "on the way. Make the image larger, for example param.image(224), or bring it to a "
+            "size with fixed_image_size=224."
+        )
+    if "shapes cannot be multiplied" in failure:
+        return (
+            f"The network does not take an image of {size} pixels: a fully connected layer expects "
+            "another size. Name the one it was made for in model.spec = ModelSpec(..., "
+            f"input_size=(height, width), fixed_size=True). It said: {failure}"
+        )
+    return None
 
 
 def _enumerated(order: Iterable[str]) -> Iterator[Position]:

@@ -206,7 +206,7 @@ def test_a_head_that_refuses_the_size_does_no_harm_behind_the_layers_needed(capl
     with caplog.at_level(logging.INFO, "lucent"):
         assert values(activation(model, "conv2")) == [[1.0]]
     assert "mat1 and mat2" in caplog.text
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+    with pytest.raises(InputError, match="mat1 and mat2"):
         activation(model, "head_1")
 
 
@@ -540,7 +540,7 @@ def test_hooks_go_after_an_exception_in_the_block(kind):
 def test_hooks_go_after_an_exception_in_the_forward_pass():
     model = tiny.Chain()
     with (
-        pytest.raises(RuntimeError, match="channels"),
+        pytest.raises(InputError, match="channels"),
         Activations(model, ["conv2"]) as T,
     ):
         T.run(torch.zeros(1, 5, 2, 2))
@@ -676,3 +676,41 @@ def test_an_output_of_the_model_that_is_no_tensor_is_named_and_can_be_picked():
     with Activations(Segmenter(), ["labels[out]"]) as T:
         T.run(RED)
         assert torch.equal(T("labels[out]"), 2 * RED)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "text"),
+    [
+        (
+            nn.Conv2d(3, 4, 7),
+            (1, 3, 5, 4),
+            r"cannot take an image of 5x4 pixels: .* larger, for example param\.image\(224\), or",
+        ),
+        (nn.MaxPool2d(3, 2), (1, 3, 2, 1), r"cannot take an image of 2x1 pixels"),
+        (nn.Conv3d(1, 4, 7), (1, 1, 5, 4, 3), r"cannot take an image of 5x4x3 pixels"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(12, 2)),
+            (1, 3, 4, 4),
+            r"does not take an image of 4x4 pixels: .* fixed_size=True\)\. It said: .*\(1x48 and",
+        ),
+        (
+            nn.Conv2d(3, 4, 1),
+            (1, 4, 2, 2),
+            r"of 3 channels, but was given 4 of shape \(1, 4, 2, 2\): .* channels=3; for one with "
+            r"alpha, put transform\.collapse_alpha_random\(\)",
+        ),
+        (nn.Conv2d(3, 4, 1), (1, 1, 2, 2), r"of 3 channels, but was given 1 .* channels=3\.$"),
+    ],
+)
+def test_an_image_that_does_not_fit_the_network(model, shape, text):
+    wrapped = nn.Sequential(model)
+    with Activations(wrapped, ["0"]) as T, pytest.raises(InputError, match=text):
+        T.run(torch.zeros(shape))
+
+
+def test_any_other_failure_of_the_network_is_its_own():
+    with (
+        Activations(nn.Sequential(nn.BatchNorm2d(3)), ["0"]) as T,
+        pytest.raises(RuntimeError, match="running_mean should contain 4 elements"),
+    ):
+        T.run(torch.zeros(1, 4, 2, 2))

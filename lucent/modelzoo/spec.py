@@ -19,6 +19,8 @@ from lucent.util import constant
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_COLLAPSE = "; an image with alpha needs transform.collapse_alpha_random() among its transforms"
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -104,7 +106,8 @@ class ModelSpec:
             channels = self._n_channels if self._n_channels > 1 else "C"
             raise InputError(
                 f"{self.name} takes images (B, {channels}, *spatial), but was given the shape "
-                f"{tuple(image.shape)}: make the image with that many channels, or set model.spec."
+                f"{tuple(image.shape)}: make the image with that many channels, or set model.spec"
+                f"{_COLLAPSE if image.dim() > 1 and image.shape[1] == 4 else ''}."
             )
 
     def label_index(self, text: str) -> int:
