@@ -38,11 +38,12 @@ setup(
     packages=find_packages(include=["lucent", "lucent.*"]),
     package_data={
         "lucent": ["py.typed"],
+        "lucent.misc.io": ["three/*", "*.html"],
         "lucent.modelzoo": ["labels/*.txt"],
         "lucent.modelzoo.synthnet": ["*.pth"],
     },
     python_requires=">=3.10",
-    install_requires=["torch>=2.6", "torchvision", "numpy", "pillow", "tqdm", "ipython"],
+    install_requires=["torch>=2.6", "torchvision", "numpy", "pillow>=10.1", "tqdm", "ipython"],
     extras_require={**EXTRAS, "test": TEST, "dev": [*TEST, "pre-commit", "tox>=4.20"]},
     entry_points={"console_scripts": ["lucent = lucent.cli:main"]},
     keywords=["feature visualization", "interpretability", "deep learning", "pytorch"],
