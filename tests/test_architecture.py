@@ -21,6 +21,7 @@ LAYERS = [
     ["misc"],
     ["hooks"],
     ["optvis.objectives", "optvis.param", "optvis.transform", "modelzoo"],
+    ["optvis.objectives_util"],
     ["optvis.history"],
     ["optvis.loop"],
     ["optvis.callbacks"],

@@ -25,7 +25,7 @@ from lucent.modelzoo.spec import ModelSpec, spec_of
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
 from lucent.optvis.param import Image
-from lucent.optvis.transform.base import Transform, at, call
+from lucent.optvis.transform.base import Transform, at, call, compose
 from lucent.overrides import REDIRECTED_STEPS, FunctionalReLUs, redirected_relu
 from lucent.util import device_of, dtype_of, frozen_eval
 
@@ -126,7 +126,7 @@ class Run:
         self._spec = settings.spec or (
             spec_of(model) if settings.preprocess else ModelSpec(name="")
         )
-        self._transforms = transforms
+        self._transforms = compose([]) if transforms is None else transforms
         self._make_optimizer = _checked_factory(optimizer)
         self._acts = Activations(self._model, objective.layers, aliases=self._spec.layer_aliases)
         self._acts.labels = self._spec.labels
@@ -144,7 +144,7 @@ class Run:
             device, dtype = device_of(self._model), dtype_of(self._model)
             # An image in half precision would not learn: steps are smaller than its resolution.
             self.image.to(device, torch.float64 if dtype == torch.float64 else None)
-            self._placed = self.objective.to(device, dtype)
+            self._placed = self.objective.to(device)
             self._generator = torch.Generator(device)
             seed = self.settings.seed
             self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
@@ -308,10 +308,9 @@ class Run:
                 return self._placed.loss(values, self.step), values, image
 
     def _network_input(self, image: Tensor) -> Tensor:
-        if self._transforms is not None:
-            transform = at(self._transforms, self.step)
-            draws = [call(transform, image, self._generator) for _ in range(self._acts.draws)]
-            image = draws[0] if len(draws) == 1 else _interleaved(draws)
+        transform = at(self._transforms, self.step)
+        draws = [call(transform, image, self._generator) for _ in range(self._acts.draws)]
+        image = draws[0] if len(draws) == 1 else _interleaved(draws)
         if self.settings.preprocess:
             image = self._spec.preprocess(image)
         return image.to(dtype_of(self._model))

@@ -104,10 +104,10 @@ def test_to_moves_the_tensors_of_products_too():
     made = product(along("conv", torch.ones(2)), along("conv", np.ones(2))) + along(
         "conv", torch.ones(2)
     )
-    moved = made.to(torch.device("meta"), torch.float16)
+    moved = made.to(torch.device("meta"))
     inner = [term for arg in moved.terms[0].arguments for term in arg[1].terms]
     tensors = [dict(term.arguments)["vec"] for term in [*inner, moved.terms[1]]]
-    assert {(t.device.type, t.dtype) for t in tensors} == {("meta", torch.float16)}
+    assert [t.device.type for t in tensors] == ["meta"] * 3
     assert moved.description == made.description
     assert dict(made.terms[1].arguments)["vec"].device.type == "cpu"
 

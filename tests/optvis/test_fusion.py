@@ -8,16 +8,23 @@ import pickle
 import numpy as np
 import pytest
 import reference
+import reference_transforms as twins
 import torch
 from reference import doubles, seeded
 from torch import nn
 
 from lucent.errors import InputError
 from lucent.optvis.transform import (
+    AffineTransform,
     Fused,
+    box_crop,
     compose,
+    flip,
+    homography,
     jitter,
     pad,
+    per_image,
+    random_crop,
     random_rotate,
     random_scale,
     standard_transforms,
@@ -209,7 +216,7 @@ def test_fused_without_transforms_only_resizes():
 
 
 def test_fused_transforms_that_leave_nothing():
-    with pytest.raises(InputError, match=r"Jitter.* leave nothing of an image of size \(8, 8\)"):
+    with pytest.raises(InputError, match=r"jitter\(4\) leaves nothing of an image of \(4, 4\)"):
         Fused([jitter(4), jitter(4)], same_size)(torch.rand(1, 3, 8, 8))
 
 
@@ -249,3 +256,142 @@ def test_fused_is_a_value():
     for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
         assert torch.equal(again(image, seeded()), made(image, seeded()))
     assert repr(Fused([jitter(8)], same_size)) == "Fused([Jitter(pixels=8)])"
+
+
+# What a warp can do besides
+
+
+def fused_alone(made, image, seed):
+    """The transforms as one warp that ends at the canvas they leave."""
+    chain = compose(made)(image, seeded(seed))
+    canvas = FixedSize(*chain.shape[-2:])
+    # A transform that does nothing keeps the warp from enlarging its crop to the size of the image.
+    return chain, Fused([*made, nn.Identity()], canvas)(image, seeded(seed))
+
+
+@pytest.mark.parametrize("rows", ["shared", "own"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        [flip("xy")],
+        [homography(rotation=20, perspective=0.004)],
+        [box_crop((0.3, 0.9))],
+        [random_crop((9, 12))],
+        [pad(3, "constant", (0.1, 0.5, 0.9)), jitter(6)],
+        [pad(3, "constant", "uniform"), jitter(6)],
+        [flip("x"), jitter(3), flip("xy"), random_crop((7, 9))],
+        [pad(2, "constant", (0.1, 0.5, 0.9)), flip("y"), jitter(4), flip("xy")],
+    ],
+    ids=repr,
+)
+def test_fused_equals_the_transforms_one_by_one(made, rows):
+    made = [per_image(one) for one in made] if rows == "own" else made
+    image = doubles(3, 3, 16, 19)
+    for seed in range(4):
+        chain, fused = fused_alone(made, image, seed)
+        np.testing.assert_allclose(fused, chain, rtol=0, atol=1e-12)
+
+
+def test_fused_neighbours_with_own_draws_differ_and_shared_ones_do_not():
+    image = doubles(1, 3, 16, 16).expand(4, 3, 16, 16)
+    mixed = Fused([jitter(4), per_image(random_rotate(range(-20, 20))), flip()], same_size)
+    first, *others = mixed(image, seeded())
+    assert all(not torch.equal(first, other) for other in others)
+    first, *others = Fused([jitter(4), flip()], same_size)(image, seeded())
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_fused_own_draws_are_one_warp():
+    made = per_image([random_rotate([20]), random_rotate([-20]), flip("x", 1), flip("x", 1)])
+    image = doubles(2, 3, 12, 12)
+    # There and back is no change unless something is interpolated in between.
+    np.testing.assert_allclose(Fused([made], same_size)(image), image, rtol=0, atol=1e-12)
+
+
+def test_fused_homography_and_its_neighbours_are_one_projective_map():
+    image = doubles(1, 2, 18, 18)
+    draws = [
+        homography(rotation=10, perspective=0.01).sample(image, seeded(seed)) for seed in (0, 1)
+    ]
+    one, other = (homography().matrix(draw, (18, 18))[0].numpy() for draw in draws)
+
+    class Given(AffineTransform):
+        def __init__(self, matrix):
+            self.given = torch.from_numpy(matrix)[None]
+
+        def matrix(self, draw, size):
+            return self.given
+
+    seen = Fused([Given(one), Given(other)], same_size)(image)
+    y, x = np.mgrid[:18, :18] - 8.5
+    u, v, w = np.tensordot(one @ other, np.stack([x, y, np.ones_like(x)]), 1)
+    expected = twins.sampled(image.numpy(), u / w + 8.5, v / w + 8.5, 0.0)
+    np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-12)
+
+
+def test_fused_pad_fills_corners_with_the_value_of_each_channel():
+    made = [pad(4, "constant", (0.25, 0.5, 0.75)), random_rotate([45])]
+    turned = Fused(made, same_size)(torch.ones(2, 3, 32, 32))
+    assert turned[..., 0, 0].tolist() == [[0.25, 0.5, 0.75]] * 2
+    assert (turned[..., 16, 16] == 1).all()
+
+
+def test_fused_uniform_pad_fills_all_corners_with_one_draw_per_step():
+    made = Fused([pad(4, "constant", "uniform"), random_rotate([45])], same_size)
+    image = torch.ones(2, 3, 32, 32, dtype=torch.float64)
+    values = []
+    for seed in range(40):
+        corner = made(image, seeded(seed))[..., [0, 0, -1, -1], [0, -1, 0, -1]]
+        assert corner.unique().numel() == 1
+        values.append(corner[0, 0, 0].item())
+    assert 0 < min(values) < 0.2
+    assert 0.8 < max(values) < 1
+
+
+def test_fused_uniform_pads_keep_a_draw_each():
+    made = [pad(2, "constant", "uniform"), pad(2, "constant", "uniform"), nn.Identity()]
+    seen = Fused([*made[:2], random_scale([0.5]), made[2]], FixedSize(8, 8))(
+        torch.full((1, 1, 8, 8), 2.0, dtype=torch.float64), seeded()
+    )[0, 0, 4]
+    outer, inner = seen[0].item(), seen[1].item()
+    assert outer != inner
+    np.testing.assert_allclose(seen, [outer, inner, 2, 2, 2, 2, inner, outer], atol=1e-12)
+
+
+def test_fused_crops_do_not_fade_into_black_at_the_edge():
+    image = torch.ones(1, 1, 12, 12, dtype=torch.float64)
+    for made in ([jitter(2)], [flip(), box_crop()], [random_crop(3)], per_image([jitter(2)])):
+        seen = Fused([made] if callable(made) else made, FixedSize(24, 24))(image, seeded())
+        np.testing.assert_allclose(seen, 1, rtol=0, atol=1e-13)
+
+
+def test_fused_crop_is_enlarged_to_the_size_of_the_network():
+    image = doubles(1, 1, 12, 12)
+    seen = Fused([random_crop(6)], FixedSize(12, 12))(image, seeded())
+    crop = random_crop(6)(image, seeded())
+    expected = nn.functional.interpolate(crop, (12, 12), mode="bilinear")
+    # Within half a pixel of its edge the crop knows less than the image it is cut from.
+    inner = np.s_[..., 1:-1, 1:-1]
+    np.testing.assert_allclose(seen[inner], expected[inner], rtol=0, atol=1e-12)
+
+
+def test_fused_whole_numbers_become_floats():
+    image = torch.arange(2 * 144).view(2, 1, 12, 12)
+    made = Fused(standard_transforms, same_size)
+    assert torch.equal(made(image, seeded()), made(image.float(), seeded()))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [pad(2, "constant", "uniform"), homography(), flip()],
+        [box_crop(), random_crop(5)],
+        per_image(
+            [pad(2, "constant", (0, 0.5, 1)), jitter(2), random_scale([0.8, 1.2])]
+        ).transforms,
+    ],
+)
+def test_fused_gradients_of_every_kind_of_warp_are_right(made):
+    fused = Fused(made, FixedSize(9, 7))
+    image = doubles(2, 3, 10, 9).requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: fused(image, seeded(2)), image, fast_mode=True)

@@ -67,9 +67,13 @@ class Term:
         """Return the factor of the score after so many steps."""
         return self.weight if self.schedule is None else self.weight * self.schedule(step)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Term:
+    def to(self, device: torch.device) -> Term:
         """Return the term with the tensors and objectives among its arguments on a device."""
-        return replace(self, arguments=tuple((n, _to(v, device, dtype)) for n, v in self.arguments))
+        moved = (
+            (name, value.to(device) if isinstance(value, Tensor | Objective) else value)
+            for name, value in self.arguments
+        )
+        return replace(self, arguments=tuple(moved))
 
     def value(self, T: Activations) -> Tensor:
         """Return the score as a 0-d tensor, without its weight.
@@ -121,12 +125,6 @@ def one_row(acts: Tensor, row: int, layer: str) -> Tensor:
         )
     row %= len(acts)
     return acts[row : row + 1]
-
-
-def _to(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device, dtype if value.is_floating_point() else None)
-    return value.to(device, dtype) if isinstance(value, Objective) else value
 
 
 def _union(layers: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
@@ -236,9 +234,9 @@ class Objective:
         """The layers that the objective reads, None when a plain callable is among its terms."""
         return _union(term.layers for term in self.terms)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Objective:
-        """Return the objective with the tensors among its arguments on a device, in a dtype."""
-        return self._with(term.to(device, dtype) for term in self.terms)
+    def to(self, device: torch.device) -> Objective:
+        """Return the objective with the tensors among its arguments on a device."""
+        return self._with(term.to(device) for term in self.terms)
 
     def scheduled(self, schedule: Schedule) -> Objective:
         """Return the objective with a weight that changes from step to step.
@@ -369,11 +367,11 @@ def _argument_text(argument: Any) -> str:
     return "..." if len(text) > 15 or "\n" in text else text
 
 
-def as_objective(objective: Objective | Callable[[Activations], Tensor] | str) -> Objective:
+def as_objective(obj: Objective | Callable[[Activations], Tensor] | str) -> Objective:
     """Return an objective for an objective, a function from `T` to a loss, or a string.
 
     Args:
-        objective: as a string, `"layer:channel"`, `"layer:channel:x:y"` for one neuron at column x
+        obj: as a string, `"layer:channel"`, `"layer:channel:x:y"` for one neuron at column x
             and row y, or `"labels:golden retriever"` for a class by its label.
 
     Raises:
@@ -381,23 +379,23 @@ def as_objective(objective: Objective | Callable[[Activations], Tensor] | str) -
     """
     from lucent.optvis.objectives.neurons import channel, class_logit, neuron
 
-    if isinstance(objective, Objective):
-        return objective
-    if isinstance(objective, str):
-        layer, *unit = (part.strip() for part in objective.split(":"))
+    if isinstance(obj, Objective):
+        return obj
+    if isinstance(obj, str):
+        layer, *unit = (part.strip() for part in obj.split(":"))
         if layer and len(unit) in (1, 3) and all(number.isdecimal() for number in unit):
             n_channel, *position = map(int, unit)
             return neuron(layer, n_channel, *position) if position else channel(layer, n_channel)
         if layer == LABELS and any(unit):
-            return class_logit(layer, objective.partition(":")[2].strip())
+            return class_logit(layer, obj.partition(":")[2].strip())
         raise InputError(
-            f"The objective {objective!r} is not of the form 'layer:channel' or "
+            f"The objective {obj!r} is not of the form 'layer:channel' or "
             "'layer:channel:x:y', for example 'mixed4a:476', or 'labels:name'."
         )
-    if callable(objective):
-        return Objective(objective)
+    if callable(obj):
+        return Objective(obj)
     raise InputError(
-        f"{objective!r} of type {type(objective).__name__} is not an objective. Give a string "
+        f"{obj!r} of type {type(obj).__name__} is not an objective. Give a string "
         "like 'mixed4a:476', an Objective such as objectives.channel('mixed4a', 476), or a "
         "function from T to a loss."
     )

@@ -41,6 +41,7 @@ def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any
     The parameters annotated `Acts` become layer names, those annotated `Input` or `Activations` are
     filled in, and `batch=None` is added: the row of the batch that the objective is about.
 
+    >>> from lucent.optvis.objectives import Acts
     >>> @objective
     ... def brightness(layer: Acts) -> Tensor:
     ...     return layer.flatten(1).mean(1)

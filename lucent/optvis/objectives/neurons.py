@@ -1,8 +1,6 @@
-"""Objectives about units: a channel, a neuron, a class."""
+"""Objectives about units: channels, neurons, weighted groups of them, classes."""
 
 from __future__ import annotations
-
-import numbers
 
 from torch import Tensor
 
@@ -11,6 +9,13 @@ from lucent.hooks import Activations
 from lucent.labels import label_index
 from lucent.optvis.objectives.base import Acts
 from lucent.optvis.objectives.factories import objective
+from lucent.optvis.objectives.selection import (
+    Values,
+    channel_of,
+    channel_vector,
+    mean_per_image,
+    window,
+)
 
 
 @objective
@@ -28,7 +33,7 @@ def channel(layer: Acts, n_channel: int) -> Tensor:
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
-    return _channel_of(layer, n_channel).flatten(1).mean(1)
+    return mean_per_image(channel_of(layer, n_channel))
 
 
 @objective
@@ -49,22 +54,82 @@ def neuron(layer: Acts, n_channel: int, x: int | None = None, y: int | None = No
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
-    acts = _channel_of(layer, n_channel)
-    if acts.dim() == 2:
-        acts = acts[..., None, None]  # a vector has one position
-    if acts.dim() != 4:
-        raise InputError(
-            f"A neuron needs a layer that gives (B, C) or (B, C, H, W), not {tuple(layer.shape)}."
-        )
-    height, width = acts.shape[2:]
-    column = width // 2 if x is None else _whole(x, "x")
-    row = height // 2 if y is None else _whole(y, "y")
-    if not (0 <= column < width and 0 <= row < height):
-        raise InputError(
-            f"There is no neuron at x={column}, y={row}: this layer has {width} columns and "
-            f"{height} rows, so x goes to {width - 1} and y to {height - 1}."
-        )
-    return acts[:, 0, row, column]
+    return mean_per_image(channel_of(window(layer, x, y), n_channel))
+
+
+@objective
+def neuron_weight(
+    layer: Acts, weight: Values | None, x: int | None = None, y: int | None = None
+) -> Tensor:
+    """Mean over the channels of weight times activation, at one position.
+
+    Args:
+        layer: name of a layer that gives (B, C) or (B, C, H, W).
+        weight: (C,); None weighs all channels by 1.
+        x: column, 0 to W - 1; None takes W // 2.
+        y: row, 0 to H - 1; None takes H // 2.
+        batch: the image it is about; None takes the mean over the batch.
+
+    Raises:
+        InputError: there is no such position, or there are not as many weights as channels.
+    """
+    return _weighted(window(layer, x, y), weight)
+
+
+@objective
+def channel_weight(layer: Acts, weight: Values) -> Tensor:
+    """Mean over channels and positions of weight times activation.
+
+    Args:
+        layer: name of a layer that gives (B, C) or (B, C, *spatial).
+        weight: (C,).
+        batch: the image it is about; None takes the mean over the batch.
+
+    Raises:
+        InputError: there are not as many weights as channels.
+    """
+    return _weighted(layer, weight)
+
+
+@objective
+def localgroup_weight(
+    layer: Acts,
+    weight: Values | None = None,
+    x: int | None = None,
+    y: int | None = None,
+    wx: int = 1,
+    wy: int = 1,
+) -> Tensor:
+    """Mean over channels and a window of positions of weight times activation.
+
+    Args:
+        layer: name of a layer that gives (B, C) or (B, C, H, W).
+        weight: (C,); None weighs all channels by 1.
+        x: first column of the window; None puts it in the middle, W // 2 - wx // 2.
+        y: first row of the window; None puts it in the middle, H // 2 - wy // 2.
+        wx: number of columns.
+        wy: number of rows.
+        batch: the image it is about; None takes the mean over the batch.
+
+    Raises:
+        InputError: the window does not lie within the layer, or there are not as many weights as
+            channels.
+    """
+    return _weighted(window(layer, x, y, wx, wy), weight)
+
+
+@objective
+def deepdream(layer: Acts) -> Tensor:
+    """Mean square of all activations: more of whatever the layer sees.
+
+    Args:
+        layer: name of a layer that gives (B, ...).
+        batch: the image it is about; None takes the mean over the batch.
+
+    Source: Mordvintsev et al. 2015, Inceptionism
+    (https://research.google/blog/inceptionism-going-deeper-into-neural-networks).
+    """
+    return mean_per_image(layer**2)
 
 
 @objective
@@ -88,26 +153,8 @@ def class_logit(layer: Acts, label: int | str, T: Activations) -> Tensor:
             f"A class logit needs a layer that gives (B, n_classes), not {tuple(layer.shape)}: "
             "the layer 'labels' has the logits of every model."
         )
-    return _channel_of(layer, index).sum()
+    return channel_of(layer, index).sum()
 
 
-def _channel_of(acts: Tensor, n_channel: int) -> Tensor:
-    """Return one channel with its axis kept, so that the rank tells what there is besides."""
-    if acts.dim() in (0, 1, 3):
-        raise InputError(
-            f"The layer gives a tensor of shape {tuple(acts.shape)}, whose channel axis cannot be "
-            "told; expected (B, C) or (B, C, H, W). Write what you mean: render_vis(model, lambda "
-            "T: -T(layer)[..., n].mean())."
-        )
-    if not 0 <= _whole(n_channel, "n_channel") < acts.shape[1]:
-        raise InputError(
-            f"There is no channel {n_channel}: this layer has {acts.shape[1]} channels, 0 to "
-            f"{acts.shape[1] - 1}."
-        )
-    return acts[:, n_channel : n_channel + 1]
-
-
-def _whole(number: int, name: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, numbers.Integral):
-        raise InputError(f"{name}={number!r} has to be a whole number.")
-    return int(number)
+def _weighted(acts: Tensor, weight: Values | None) -> Tensor:
+    return mean_per_image(acts if weight is None else acts * channel_vector(weight, acts, "weight"))

@@ -30,15 +30,27 @@ class Image(nn.Module, ABC):
         """Return the image, (B, C, *spatial)."""
 
     def draw(self, generator: torch.Generator | None = None) -> None:
-        """Draw anew what is random about the image, into `sample`; a run does so in every step."""
+        """Draw anew what is random about the image, into `sample`; a run does so in every step.
+
+        An image that is made of others has them draw, and takes over the last sample.
+        """
+        for part in _parts(self):
+            part.draw(generator)
+            if part.sample is not None:
+                self.sample = part.sample
 
     def trainable(self) -> list[Tensor]:
-        """Return the tensors to optimise."""
-        return list(self.parameters())
+        """Return the tensors to optimise, those of the images that it is made of included."""
+        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        tensors = [*own, *(tensor for part in _parts(self) for tensor in part.trainable())]
+        return list({id(tensor): tensor for tensor in tensors}.values())
 
     def __iter__(self) -> Iterator[Any]:
         yield self.trainable()
         yield self
+
+    def __getitem__(self, index: int) -> Any:
+        return (self.trainable(), self)[index]
 
 
 class FunctionImage(Image):
@@ -90,6 +102,15 @@ def as_image(described: Any) -> Image:
         "the tensors to optimise and a function that returns (B, C, H, W). It returned "
         f"{_kind(described)}."
     )
+
+
+def _parts(module: nn.Module) -> Iterator[Image]:
+    """Yield the images right below a module, whatever container holds them."""
+    for child in module.children():
+        if isinstance(child, Image):
+            yield child
+        else:
+            yield from _parts(child)
 
 
 def _kind(value: Any) -> str:

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, normalized_color_matrix
+from lucent.optvis._spectrum import (
+    COLOR_CORRELATION_SVD_SQRT,
+    ColorMatrix,
+    normalized_color_matrix,
+)
 from lucent.optvis.param.base import Image
+from lucent.optvis.param.unit_balls import constrain_L_inf
+from lucent.util import constant
+
+Squash = Literal["sigmoid", "clip"]
+
+# The names that torch-lucent gives to Lucid's constants.
+color_correlation_svd_sqrt = np.array(COLOR_CORRELATION_SVD_SQRT, dtype=np.float32)
+max_norm_svd_sqrt = np.linalg.norm(color_correlation_svd_sqrt, axis=0).max()
+color_correlation_normalized = color_correlation_svd_sqrt / max_norm_svd_sqrt
+#: Mean red, green and blue of natural images, as Lucid gives them.
+color_mean = [0.48, 0.46, 0.41]
+
+#: A sigmoid reaches neither 0 nor 1: half a step of 8 bits is the nearest that an inverse goes to.
+_DARKEST, _BRIGHTEST = 1 / 512, 511 / 512
 
 
 class ValidRGB(Image):
     """An unconstrained image made valid: colours correlated as in natural images, values in [0, 1].
 
     Args:
-        image_f: an image or a function that returns one, (B, C, *spatial), unconstrained.
+        image_f: an image or a function that returns one, (B, C, *spatial), unconstrained. A channel
+            more than the matrix has is alpha, which is squashed only.
         color_matrix: square root of the colour covariance, C x C; None leaves the channels as they
             are. It is divided by its largest column norm.
+        squash: "sigmoid", or "clip": a raw zero is the mean colour, and values out of [0, 1] are
+            clipped, with the gradient of `constrain_L_inf`, so that they can come back.
+
+    Raises:
+        InputError: the matrix is not square or not finite, or the squash is another.
 
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
@@ -27,36 +53,93 @@ class ValidRGB(Image):
     color_matrix: Tensor | None
 
     def __init__(
-        self, image_f: Callable[[], Tensor], color_matrix: Sequence[Sequence[float]] | None = None
+        self,
+        image_f: Callable[[], Tensor],
+        color_matrix: ColorMatrix | None = None,
+        *,
+        squash: Squash = "sigmoid",
     ) -> None:
         super().__init__()
+        if squash not in get_args(Squash):
+            raise InputError(f"squash={squash!r} is unknown: it is 'sigmoid' or 'clip'.")
         self.image_f = image_f
-        matrix = (
-            None
-            if color_matrix is None
-            else torch.from_numpy(normalized_color_matrix(color_matrix)).float()
-        )
+        self.squash = squash
+        matrix = None if color_matrix is None else _checked_matrix(color_matrix)
         self.register_buffer("color_matrix", matrix, persistent=False)
 
     def forward(self) -> Tensor:
         """Return the image with values in [0, 1]."""
         image = self.image_f()
         if self.color_matrix is not None:
-            matrix = self.color_matrix.to(image)
-            if image.shape[1] != len(matrix):
+            image = self._mixed(image, self.color_matrix.to(image))
+        if self.squash == "sigmoid":
+            return image.sigmoid()
+        return (constrain_L_inf(2 * (image + self._mean(image)) - 1) + 1) / 2
+
+    def inverse(self, image: Tensor) -> Tensor:
+        """Return the unconstrained image of which this makes the given one.
+
+        Args:
+            image: (B, C, *spatial), in [0, 1]. The sigmoid reaches [1/512, 511/512] of it.
+
+        Raises:
+            InputError: the colour matrix has no inverse, or is of another number of channels.
+        """
+        raw = image.to("cpu", torch.float64)
+        if self.squash == "sigmoid":
+            raw = raw.clamp(_DARKEST, _BRIGHTEST).logit()
+        else:
+            raw = raw.clamp(0, 1) - self._mean(raw)
+        if self.color_matrix is not None:
+            matrix = self.color_matrix.to("cpu", torch.float32)
+            if torch.linalg.matrix_rank(matrix) < len(matrix):
                 raise InputError(
-                    f"The colours of an image with {image.shape[1]} channels cannot be "
-                    f"decorrelated by a matrix for {len(matrix)}: use decorrelate=False."
+                    "The colour matrix has no inverse, as that of grey images has none: it cannot "
+                    "describe these colours. Use decorrelate=False."
                 )
-            image = torch.einsum("ij,bj...->bi...", matrix, image)
-        return image.sigmoid()
+            raw = self._mixed(raw, torch.linalg.inv(matrix.double()))
+        return raw.to(image)
+
+    def _mixed(self, image: Tensor, matrix: Tensor) -> Tensor:
+        n_channels, n_colours = image.shape[1], len(matrix)
+        if n_channels - n_colours not in (0, 1):
+            raise InputError(
+                f"The colours of an image with {n_channels} channels cannot be "
+                f"decorrelated by a matrix for {n_colours}: use decorrelate=False."
+            )
+        colours = torch.einsum("ij,bj...->bi...", matrix, image[:, :n_colours])
+        return torch.cat([colours, image[:, n_colours:]], dim=1)
+
+    def _mean(self, image: Tensor) -> Tensor:
+        """Return what a raw image of zeros is clipped to: grey, from where all can change."""
+        n_channels = image.shape[1]
+        decorrelated = self.color_matrix is not None and len(self.color_matrix) == 3
+        mean = color_mean + [0.5] * (n_channels - 3) if decorrelated else [0.5] * n_channels
+        return constant(mean, like=image).view(-1, *[1] * (image.dim() - 2))
 
 
-def to_valid_rgb(image_f: Callable[[], Tensor], decorrelate: bool = False) -> Image:
+def to_valid_rgb(
+    image_f: Callable[[], Tensor], decorrelate: bool = False, *, squash: Squash = "sigmoid"
+) -> Image:
     """Return an image with values in [0, 1] for an unconstrained one.
 
     Args:
         image_f: an image or a function that returns one, (B, C, *spatial).
-        decorrelate: take its three channels as decorrelated colours, in Lucid's colour matrix.
+        decorrelate: take its first three channels as decorrelated colours, in Lucid's colour
+            matrix; a fourth is alpha.
+        squash: "sigmoid" or "clip"; see `ValidRGB`.
     """
-    return ValidRGB(image_f, COLOR_CORRELATION_SVD_SQRT if decorrelate else None)
+    matrix = COLOR_CORRELATION_SVD_SQRT if decorrelate else None
+    return ValidRGB(image_f, matrix, squash=squash)
+
+
+def _checked_matrix(color_matrix: ColorMatrix) -> Tensor:
+    matrix = np.asarray(color_matrix, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.any():
+        raise InputError(
+            f"A colour matrix is C x C and not zero, 3 x 3 for RGB; got the shape {matrix.shape}. "
+            "param.measured_color_matrix makes one of images."
+        )
+    if not np.isfinite(matrix).all():
+        raise InputError(f"The colour matrix {matrix.tolist()} is not finite.")
+    return torch.from_numpy(normalized_color_matrix(matrix)).float()

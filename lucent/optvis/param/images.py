@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, contrast_gain
+import torch
+from torch import Tensor
+
+from lucent.errors import InputError
+from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, ColorMatrix, contrast_gain
 from lucent.optvis.param.base import Image
-from lucent.optvis.param.color import ValidRGB
-from lucent.optvis.param.spatial import FourierImage, PixelImage, checked_shape
+from lucent.optvis.param.color import Squash, ValidRGB
+from lucent.optvis.param.lowres import LaplacianImage
+from lucent.optvis.param.pictures import Picture, as_batch
+from lucent.optvis.param.spatial import FourierImage, PixelImage, RawImage, checked_shape
 
 
 def image(  # noqa: PLR0913 - torch-lucent's arguments
@@ -18,8 +24,14 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
     decorrelate: bool = True,
     fft: bool = True,
     channels: int | None = None,
+    device: torch.device | str | None = None,
     *,
-    color_matrix: Sequence[Sequence[float]] = COLOR_CORRELATION_SVD_SQRT,
+    depth: int | None = None,
+    alpha: bool = False,
+    pyramid: int | None = None,
+    squash: Squash = "sigmoid",
+    init: Picture | None = None,
+    color_matrix: ColorMatrix = COLOR_CORRELATION_SVD_SQRT,
     decay_power: float = 1.0,
 ) -> Image:
     """Return a batch of images with values in [0, 1], near mid-grey at first.
@@ -33,26 +45,104 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
         h: height in pixels; None is square.
         sd: standard deviation of the normal start values; None is 0.01.
         batch: number of images; None is one.
-        decorrelate: describe RGB by decorrelated colours; images of other than three channels have
+        decorrelate: describe RGB by decorrelated colours; images of other than three colours have
             none.
         fft: describe space by Fourier coefficients instead of pixels.
         channels: number of channels; None is three.
+        device: where the parameters are made; a run moves them to its model.
+        depth: of volumes (B, C, depth, h, w); None is pictures.
+        alpha: add a fourth channel, opacity, which is squashed only.
+        pyramid: number of resolutions, to describe space by a Laplacian pyramid instead.
+        squash: "sigmoid", or "clip", which reaches 0 and 1; see `ValidRGB`.
+        init: the first image, in [0, 1], of the size given here: a tensor (C, H, W) or
+            (B, C, *spatial), or an array (H, W, C) or (B, *spatial, C); with a batch of one it is
+            that of every row. A sigmoid reaches [1/512, 511/512] of it.
         color_matrix: 3 x 3 square root of the colour covariance of the images that the network
             knows.
-        decay_power: fall of the amplitudes with frequency, for `fft`; 1 for natural images. The
-            contrast, and so the pace of learning, is the same for all.
+        decay_power: fall of the amplitudes with frequency, for `fft`, in a picture or in a plane
+            through a volume; 1 for natural images. The contrast, and so the pace of learning, is
+            the same for all.
 
     Raises:
-        InputError: a size is not a whole number of at least 1, or `sd` is negative.
+        InputError: a size is not a whole number of at least 1, `sd` is negative, `init` does not
+            fit, or two arguments contradict each other.
 
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
-    n_channels = 3 if channels is None else channels
-    shape = checked_shape((1 if batch is None else batch, n_channels, w if h is None else h, w))
-    if fft:
-        gain = contrast_gain(shape[2], shape[3], decay_power)
-        raw: Image = FourierImage(shape, sd, decay_power, gain=gain)
-    else:
-        raw = PixelImage(shape, sd)
-    return ValidRGB(raw, color_matrix if decorrelate and n_channels == 3 else None)
+    if alpha and channels is not None:
+        raise InputError(f"alpha=True is RGB and opacity: leave channels={channels} out.")
+    if init is not None and sd is not None:
+        raise InputError(f"init= and sd={sd} are two ways to start: leave one out.")
+    n_channels = 3 + alpha if channels is None else channels
+    size = (w if h is None else h, w) if depth is None else (depth, w if h is None else h, w)
+    shape = checked_shape((1 if batch is None else batch, n_channels, *size))
+    raw = _raw(shape, sd, decay_power if fft else None, pyramid)
+    colored = decorrelate and (n_channels == 3 or alpha)
+    valid = ValidRGB(raw, color_matrix if colored else None, squash=squash)
+    if init is not None:
+        raw.start_from(valid.inverse(_fitting(init, shape).to("cpu", torch.float64)))
+    return valid.to(device)
+
+
+def _raw(
+    shape: tuple[int, ...], sd: float | None, decay_power: float | None, pyramid: int | None
+) -> RawImage:
+    """Return an unconstrained image; without a `decay_power` it is not one of Fourier's."""
+    if pyramid is not None:
+        return LaplacianImage(shape, pyramid, sd)
+    if decay_power is None:
+        return PixelImage(shape, sd)
+    # A plane through noise of many axes falls by half a power less for each axis across it.
+    power, size = decay_power + (len(shape) - 4) / 2, shape[2:]
+    return FourierImage(shape, sd, power, gain=contrast_gain(size, power))
+
+
+def _fitting(init: Picture, shape: tuple[int, ...]) -> Tensor:
+    """Return the given image as (B, C, *spatial) with B = 1 or that of the shape."""
+    start = as_batch(init, "init")
+    if tuple(start.shape) not in (shape, (1, *shape[1:])):
+        raise InputError(
+            f"init has the shape {tuple(init.shape)}, {tuple(start.shape)} with the channels in "
+            f"front; it has to be {shape}, or with a batch of one: resize it, or take other sizes."
+        )
+    return start
+
+
+class GrayImage(Image):
+    """Three equal channels.
+
+    Args:
+        image: an image with one channel.
+    """
+
+    def __init__(self, image: Image) -> None:
+        super().__init__()
+        self.image = image
+
+    def forward(self) -> Tensor:
+        """Return the image, (B, 3, *spatial)."""
+        gray = self.image()
+        return gray.expand(-1, 3, *gray.shape[2:])
+
+
+def grayscale_image_rgb(
+    w: int,
+    h: int | None = None,
+    sd: float | None = None,
+    batch: int | None = None,
+    **options: Any,
+) -> Image:
+    """Return a batch of grey images, (B, 3, h, w), with three equal channels.
+
+    >>> grayscale_image_rgb(64)().shape
+    torch.Size([1, 3, 64, 64])
+
+    Args:
+        w: width in pixels.
+        h: height in pixels; None is square.
+        sd: standard deviation of the normal start values; None is 0.01.
+        batch: number of images; None is one.
+        options: other keyword arguments of `image`; an `init` has one channel.
+    """
+    return GrayImage(image(w, h, sd, batch, channels=1, **options))

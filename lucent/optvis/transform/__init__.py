@@ -4,9 +4,29 @@
 ConstantPad(width=12, value=0.5)
 """
 
-from lucent.optvis.transform.base import AffineTransform, Compose, Fused, RandomTransform, compose
-from lucent.optvis.transform.pixelwise import Normalize, normalize, preprocess_inceptionv1
-from lucent.optvis.transform.spatial import jitter, pad, random_rotate, random_scale
+from lucent.optvis.transform.base import (
+    AffineTransform,
+    Compose,
+    Fused,
+    PerImage,
+    RandomTransform,
+    Scheduled,
+    compose,
+    per_image,
+    scheduled,
+)
+from lucent.optvis.transform.color import color_jitter, color_offset, contrast, hue, saturation
+from lucent.optvis.transform.grid import crop_or_pad_to, flip, jitter, pad, random_crop, roll
+from lucent.optvis.transform.pixelwise import (
+    Normalize,
+    collapse_alpha_random,
+    gaussian_blur,
+    noise,
+    normalize,
+    normalize_gradient,
+    preprocess_inceptionv1,
+)
+from lucent.optvis.transform.spatial import box_crop, homography, random_rotate, random_scale
 
 #: Lucid's default list. The angle 0 is drawn with probability 6/26.
 standard_transforms = [
@@ -22,13 +42,32 @@ __all__ = [
     "Compose",
     "Fused",
     "Normalize",
+    "PerImage",
     "RandomTransform",
+    "Scheduled",
+    "box_crop",
+    "collapse_alpha_random",
+    "color_jitter",
+    "color_offset",
     "compose",
+    "contrast",
+    "crop_or_pad_to",
+    "flip",
+    "gaussian_blur",
+    "homography",
+    "hue",
     "jitter",
+    "noise",
     "normalize",
+    "normalize_gradient",
     "pad",
+    "per_image",
     "preprocess_inceptionv1",
+    "random_crop",
     "random_rotate",
     "random_scale",
+    "roll",
+    "saturation",
+    "scheduled",
     "standard_transforms",
 ]

@@ -1,103 +1,30 @@
-"""Transforms of space: pad, jitter, scale, rotate."""
+"""Transforms that resample: scale, rotate, homography, random boxes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.optvis.transform.base import AffineTransform, RandomTransform, warp
+from lucent.optvis.transform.base import AffineTransform, RandomTransform
+from lucent.optvis.transform.draws import (
+    Generator,
+    bounds,
+    choice,
+    finite_numbers,
+    normal,
+    truncated_normal,
+    uniform,
+)
+from lucent.optvis.transform.warp import Size, centred, interpolated, matrices, multiplied, size_of
 from lucent.util import constant
 
-
-@dataclass(frozen=True)
-class ConstantPad(AffineTransform):
-    """Pads all sides with one value."""
-
-    width: int
-    value: float = 0.5
-
-    @property
-    def growth(self) -> int:  # type: ignore[override]
-        """Both sides grow."""
-        return 2 * self.width
-
-    @property
-    def fill(self) -> float:  # type: ignore[override]
-        """The value that it pads with."""
-        return self.value
-
-    def sample(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return an empty draw, (B, 0): nothing is random."""
-        return image.new_empty(len(image), 0, dtype=_draw_dtype(image))
-
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the padded image."""
-        return F.pad(image, [self.width] * 4, value=self.value)
-
-    def matrix(self, draw: Tensor) -> Tensor:
-        """Return the identity: the centre stays."""
-        return _matrices(draw, 1.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class MirrorPad(RandomTransform):
-    """Pads all sides with what is beside the edge."""
-
-    width: int
-    mode: str
-
-    def sample(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return an empty draw, (B, 0): nothing is random."""
-        return image.new_empty(len(image), 0, dtype=_draw_dtype(image))
-
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the padded image."""
-        limit = {"reflect": 1, "circular": 0}.get(self.mode)
-        if limit is not None and self.width + limit > min(image.shape[-2:]):
-            raise InputError(
-                f"pad({self.width}, {self.mode!r}) cannot take that much from an image of "
-                f"{tuple(image.shape[-2:])} pixels: the width has to be smaller than the image. "
-                "Use mode='constant'."
-            )
-        return F.pad(image, [self.width] * 4, mode=self.mode)
-
-
-@dataclass(frozen=True)
-class Jitter(AffineTransform):
-    """Crops at a random place."""
-
-    pixels: int
-
-    @property
-    def growth(self) -> int:  # type: ignore[override]
-        """The canvas shrinks."""
-        return -self.pixels
-
-    def sample(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the offset (x, y) of the crop, each uniform over 0 to `pixels`."""
-        offset = torch.randint(self.pixels + 1, (1, 2), generator=generator, device=image.device)
-        return offset.to(_draw_dtype(image)).expand(len(image), 2)
-
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the crop, `pixels` smaller on both axes."""
-        height, width = (n - self.pixels for n in image.shape[-2:])
-        if min(height, width) < 1:
-            raise InputError(
-                f"jitter({self.pixels}) leaves nothing of an image of {tuple(image.shape[-2:])} "
-                "pixels: make it larger."
-            )
-        x, y = (int(n) for n in draw[0].tolist())
-        return image[..., y : y + height, x : x + width]
-
-    def matrix(self, draw: Tensor) -> Tensor:
-        """Return the shift of the crop's centre from the image's."""
-        return _matrices(draw, 1.0, 0.0, draw[:, 0] - self.pixels / 2, draw[:, 1] - self.pixels / 2)
+#: The smallest side, as a part of the image's, that noise makes of a larger box, as in xplique.
+SMALLEST_BOX = 0.05
 
 
 @dataclass(frozen=True)
@@ -106,23 +33,22 @@ class RandomScale(AffineTransform):
 
     scales: tuple[float, ...]
 
-    def sample(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+    def sample(self, image: Tensor, generator: Generator, rows: int = 1) -> Tensor:
         """Return the factor, uniform over the list."""
-        return _choice(self.scales, image, generator)
+        return choice(image, rows, generator, self.scales)
 
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
+    def move(self, image: Tensor, draw: Tensor) -> Tensor:
         """Return the scaled image; a smaller one is centred on zeros to the size it had."""
-        scale = float(draw[0, 0])
+        scale, before = float(draw[0, 0]), size_of(image)
         # The tolerance undoes the rounding of products like 1.1 * 10.
-        size = [max(1, math.ceil(n * scale - 1e-6)) for n in image.shape[-2:]]
-        scaled = F.interpolate(image, size, mode="bilinear", antialias=scale < 1)
-        below, right = (max(0, n - m) for n, m in zip(image.shape[-2:], size, strict=True))
-        top, left = below // 2, right // 2
-        return F.pad(scaled, [left, right - left, top, below - top])
+        size = [max(1, math.ceil(n * scale - 1e-6)) for n in before]
+        scaled = interpolated(image, size, scale)
+        return centred(scaled, [max(n, m) for n, m in zip(size, before, strict=True)], 0.0)
 
-    def matrix(self, draw: Tensor) -> Tensor:
+    def matrix(self, draw: Tensor, size: Size) -> Tensor:
         """Return the inverse scale."""
-        return _matrices(draw, 1 / draw[:, 0], 0.0, 0.0, 0.0)
+        inverse = 1 / draw[:, 0]
+        return matrices(draw, (inverse, 0, 0, 0, inverse, 0))
 
 
 @dataclass(frozen=True)
@@ -131,60 +57,85 @@ class RandomRotate(AffineTransform):
 
     angles: tuple[float, ...]
 
-    def sample(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+    def sample(self, image: Tensor, generator: Generator, rows: int = 1) -> Tensor:
         """Return the angle in degrees, counter-clockwise, uniform over the list."""
-        return _choice(self.angles, image, generator)
+        return choice(image, rows, generator, self.angles)
 
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
+    def move(self, image: Tensor, draw: Tensor) -> Tensor:
         """Return the rotated image, of the size it had, with zeros outside."""
         quarters, rest = divmod(float(draw[0, 0]), 90)
         square = image.shape[-1] == image.shape[-2]
         if rest == 0 and (square or quarters % 2 == 0):
             return torch.rot90(image, int(quarters), (-2, -1))
-        return warp(image, self.matrix(draw), image.shape[-2:], 0.0)
+        return super().move(image, draw)
 
-    def matrix(self, draw: Tensor) -> Tensor:
+    def matrix(self, draw: Tensor, size: Size) -> Tensor:
         """Return the inverse rotation."""
-        angle = torch.deg2rad(draw[:, 0])
-        return _matrices(draw, torch.cos(angle), torch.sin(angle), 0.0, 0.0)
+        return _rotation(draw, draw[:, 0])
 
 
-def pad(w: int, mode: str = "reflect", constant_value: float = 0.5) -> RandomTransform:
-    """Pad all sides by `w` pixels.
+@dataclass(frozen=True)
+class Homography(AffineTransform):
+    """Moves, turns, shears and tilts a little; the fields are those of `homography`."""
 
-    Args:
-        w: pixels, 0 or more.
-        mode: "constant", "reflect" (the edge is not repeated), "replicate" or "circular"; case does
-            not matter.
-        constant_value: value for "constant".
+    translation: float
+    rotation: float
+    shear_angle: float
+    shear: float
+    perspective: float
+    last_translation: float
 
-    Raises:
-        InputError: the width is negative or the mode unknown.
-    """
-    if w < 0 or int(w) != w:
-        raise InputError(f"pad({w}): the width has to be a whole number of pixels, 0 or more.")
-    mode = mode.lower()
-    if mode == "constant":
-        return ConstantPad(int(w), float(constant_value))
-    if mode not in ("reflect", "replicate", "circular"):
-        raise InputError(
-            f"pad has no mode {mode!r}; use 'constant', 'reflect', 'replicate' or 'circular'."
+    def sample(self, image: Tensor, generator: Generator, rows: int = 1) -> Tensor:
+        """Return the ten numbers of the transform, (rows, 10).
+
+        They are a shift (x, y) in pixels, an angle in degrees, the angle of the shears in degrees,
+        two shears, the perspective (x, y) per pixel, and another shift.
+        """
+        first, angle, direction, shear, perspective, last = astuple(self)
+        deviations = [first] * 2 + [angle, direction] + [shear] * 2 + [perspective] * 2 + [last] * 2
+        draw = truncated_normal(image, (rows, 10), generator)
+        return draw * constant(deviations, like=draw)
+
+    def matrix(self, draw: Tensor, size: Size) -> Tensor:
+        """Return shift, perspective, shear, rotation and shift, multiplied from right to left."""
+        x, y, angle, direction, shear_x, shear_y, tilt_x, tilt_y, last_x, last_y = draw.unbind(1)
+        return multiplied(
+            matrices(draw, (1, 0, last_x, 0, 1, last_y)),
+            matrices(draw, (1, 0, 0, 0, 1, 0, tilt_x, tilt_y, 1)),
+            _rotation(draw, direction),
+            matrices(draw, (1, shear_x, 0, shear_y, 1, 0)),
+            _rotation(draw, -direction),
+            _rotation(draw, angle),
+            matrices(draw, (1, 0, x, 0, 1, y)),
         )
-    return MirrorPad(int(w), mode)
 
 
-def jitter(d: int) -> RandomTransform:
-    """Crop at a random place, so that the output is `d` pixels smaller than the input on both axes.
+@dataclass(frozen=True)
+class BoxCrop(AffineTransform):
+    """Enlarges a random box to the size of the image; the fields are those of `box_crop`."""
 
-    Args:
-        d: pixels, at least 1; the crop starts at 0 to d, uniformly and independently for each axis.
+    size: tuple[float, float]
+    size_sd: float
+    center_sd: float | None
+    uncovers = False
 
-    Raises:
-        InputError: `d` is smaller than 1 or no whole number.
-    """
-    if d < 1 or int(d) != d:
-        raise InputError(f"jitter({d}): d has to be a whole number of pixels, at least 1.")
-    return Jitter(int(d))
+    def sample(self, image: Tensor, generator: Generator, rows: int = 1) -> Tensor:
+        """Return the side and the centre (x, y) of the box as parts of the image's, (rows, 3)."""
+        side = uniform(image, (rows, 1), generator, *self.size)
+        if self.size_sd:
+            side = side + self.size_sd * normal(image, (rows, 1), generator)
+        side = side.clamp(min(SMALLEST_BOX, self.size[0]), 1.0)
+        if self.center_sd is None:
+            center = side / 2 + (1 - side) * uniform(image, (rows, 2), generator)
+        else:
+            center = 0.5 + self.center_sd * normal(image, (rows, 2), generator)
+        # A box that left the image would show its outside to the network.
+        return torch.cat([side, torch.clamp(center, side / 2, 1 - side / 2)], dim=1)
+
+    def matrix(self, draw: Tensor, size: Size) -> Tensor:
+        """Return the inverse enlargement about the centre of the box."""
+        side, x, y = draw.unbind(dim=1)
+        return matrices(draw, (side, 0, (x - 0.5) * size[1], 0, side, (y - 0.5) * size[0]))
 
 
 def random_scale(scales: Iterable[float]) -> RandomTransform:
@@ -196,7 +147,7 @@ def random_scale(scales: Iterable[float]) -> RandomTransform:
     Raises:
         InputError: there is none, or one is not positive.
     """
-    values = _numbers(scales, "random_scale")
+    values = finite_numbers(scales, "random_scale")
     if min(values) <= 0:
         raise InputError(f"random_scale got the scale {min(values)}: scales have to be positive.")
     return RandomScale(values)
@@ -212,7 +163,7 @@ def random_rotate(angles: Iterable[float], units: str = "degrees") -> RandomTran
     Raises:
         InputError: there is no angle, or the unit is unknown.
     """
-    values = _numbers(angles, "random_rotate")
+    values = finite_numbers(angles, "random_rotate")
     if units.lower() in ("radians", "rads", "rad"):
         values = tuple(math.degrees(angle) for angle in values)
     elif units.lower() != "degrees":
@@ -220,33 +171,83 @@ def random_rotate(angles: Iterable[float], units: str = "degrees") -> RandomTran
     return RandomRotate(values)
 
 
-def _numbers(values: Iterable[float], name: str) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in values)
-    if not numbers or not all(map(math.isfinite, numbers)):
+def homography(
+    *,
+    translation: float = 3.0,
+    rotation: float = 2.5,
+    shear_angle: float = 2.5,
+    shear: float = 0.01,
+    perspective: float = 1e-4,
+    last_translation: float = 2.0,
+) -> RandomTransform:
+    """Move, turn, shear and tilt a little; this replaces all other spatial transforms.
+
+    All numbers are normal, cut off at two standard deviations, with the ones given here. The
+    defaults are those of Lucid's unreleased transform of this name, but about the centre.
+
+    Args:
+        translation: in pixels, before the others.
+        rotation: in degrees.
+        shear_angle: direction of the shears, in degrees.
+        shear: of either axis along the other one.
+        perspective: change of scale per pixel.
+        last_translation: in pixels, after the others.
+
+    Raises:
+        InputError: a standard deviation is negative or not finite.
+    """
+    deviations = (translation, rotation, shear_angle, shear, perspective, last_translation)
+    values = finite_numbers(deviations, "homography")
+    if min(values) < 0:
+        raise InputError(f"homography got {min(values)}: standard deviations have to be 0 or more.")
+    return Homography(*values)
+
+
+def box_crop(
+    size: float | Sequence[float] = (0.2, 0.25),
+    *,
+    size_sd: float = 0.0,
+    center_sd: float | None = 0.15,
+) -> RandomTransform:
+    """Enlarge a random box to the size of the image.
+
+    The box has the aspect ratio of the image and lies inside it. Let it shrink over a run of 256
+    steps:
+
+    >>> from lucent.optvis.transform import scheduled
+    >>> shrinking = scheduled(lambda step: box_crop(0.5 - 0.45 * step / 256, size_sd=0.05))
+
+    Args:
+        size: side of the box as a part of the image's, at most 1, or (lowest, highest) of a uniform
+            distribution. The default is Horama's.
+        size_sd: standard deviation of normal noise added to it, which makes no box smaller than
+            0.05; xplique's is 0.05.
+        center_sd: standard deviation of the centre as a part of the image's side, about the
+            middle; None makes all places alike.
+
+    Raises:
+        InputError: a number is out of range.
+
+    Source: Fel et al. 2023, Unlocking Feature Visualization for Deeper Networks with MAgnitude
+    Constrained Optimization (https://arxiv.org/abs/2306.06805).
+    """
+    sides = bounds(size, "box_crop")
+    if sides[0] <= 0 or sides[1] > 1:
         raise InputError(
-            f"{name} got {list(numbers)}: give at least one number, all of them finite."
+            f"box_crop got the size {size!r}: give a part of the image's side, above 0 and at most "
+            "1, or a pair (lowest, highest) of them."
         )
-    return numbers
+    deviations = (size_sd, 0.0 if center_sd is None else center_sd)
+    if not all(math.isfinite(sd) and sd >= 0 for sd in deviations):
+        raise InputError(
+            f"box_crop got size_sd={size_sd} and center_sd={center_sd}: standard deviations have "
+            "to be 0 or more."
+        )
+    return BoxCrop(sides, size_sd, center_sd)
 
 
-def _choice(values: tuple[float, ...], image: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw one of the values for the whole batch, (B, 1)."""
-    index = torch.randint(len(values), (1,), generator=generator, device=image.device)
-    values_there = constant(values, like=image.new_empty(0, dtype=_draw_dtype(image)))
-    return values_there[index].expand(len(image), 1)
-
-
-def _draw_dtype(image: Tensor) -> torch.dtype:
-    """Half precision would round an angle to a few bits."""
-    return torch.promote_types(image.dtype, torch.float32)
-
-
-def _matrices(
-    draw: Tensor, a: Tensor | float, b: Tensor | float, x: Tensor | float, y: Tensor | float
-) -> Tensor:
-    """Return ((a, -b, x), (b, a, y), (0, 0, 1)) for each row of the draw, (B, 3, 3)."""
-    a, b, x, y = (
-        v if isinstance(v, Tensor) else draw.new_full((len(draw),), v) for v in (a, b, x, y)
-    )
-    zero, one = torch.zeros_like(a), torch.ones_like(a)
-    return torch.stack([a, -b, x, b, a, y, zero, zero, one], dim=1).view(-1, 3, 3)
+def _rotation(draw: Tensor, degrees: Tensor) -> Tensor:
+    """Return matrices from output to input that turn counter-clockwise as displayed."""
+    angle = torch.deg2rad(degrees)
+    c, s = torch.cos(angle), torch.sin(angle)
+    return matrices(draw, (c, -s, 0, s, c, 0))
