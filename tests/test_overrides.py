@@ -199,6 +199,17 @@ def test_functional_relus_of_real_networks_are_seen(name, expected):
     assert seen.calls == expected
 
 
+# Regressions
+
+
+@pytest.mark.parametrize("relu", [F.relu, nn.ReLU()])
+def test_a_tenth_of_the_gradient_leaked_through_every_closed_relu(relu):
+    # The first example is alive; the second is dead, but descent would close it further.
+    assert gradient(relu, [[-1, 2], [-1, -2]], [[-1, 1], [1, 1]]).tolist() == [[0, 1], [0, 0]]
+    # Outside of the block, as for an attribution, nothing is redirected.
+    assert gradient(relu, [[-1, -2]], [[-1, -1]], override=False).tolist() == [[0, 0]]
+
+
 # What is left afterwards
 
 

@@ -68,7 +68,7 @@ def test_the_metadata_is_that_of_the_package(wheel):
     assert {re.match(r"[\w-]+", line)[0] for line in needed} == {
         "torch", "torchvision", "numpy", "pillow", "tqdm", "ipython",
     }  # fmt: skip
-    licence = next(name for name in archive.namelist() if name.endswith("LICENSE"))
+    licence = next(name for name in archive.namelist() if name.endswith("licenses/LICENSE"))
     text = archive.read(licence).decode()
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text

@@ -1,4 +1,4 @@
-"""Gradients that are wrong on purpose: context managers over any model.
+"""The redirected ReLU: a way out of a dead start.
 
 A ReLU passes no gradient where its input is negative. A unit whose every path is closed like that
 on the start image has gradient zero, and gradient ascent cannot begin. The redirected ReLU lets
@@ -7,24 +7,27 @@ such an example through for the first steps, but only in the direction that open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from lucent.overrides._swap import FunctionOverride, overridden
 
 #: Lucid redirects at its steps 0 to 16, the first 17.
 REDIRECTED_STEPS = 17
 
 # Every spelling of ReLU and ReLU6 that reaches a TorchFunctionMode; nn.ReLU6 arrives as hardtanh
 # from 0 to 6.
-_RELU = (torch.relu, torch.relu_, F.relu, F.relu_, Tensor.relu, Tensor.relu_)
-_RELU6 = (F.relu6,)
-_HARDTANH = (F.hardtanh, F.hardtanh_)
-_IN_PLACE = (torch.relu_, F.relu_, Tensor.relu_, F.hardtanh_)
+_HARDTANH = frozenset({F.hardtanh, F.hardtanh_})
+_RELUS = frozenset({
+    torch.relu, torch.relu_, F.relu, F.relu_, Tensor.relu, Tensor.relu_, F.relu6, *_HARDTANH,
+})  # fmt: skip
+_IN_PLACE = frozenset({torch.relu_, F.relu_, Tensor.relu_, F.hardtanh_})
 
 
 class RedirectedReLU(torch.autograd.Function):
@@ -74,46 +77,43 @@ class RedirectedReLU(torch.autograd.Function):
         return torch.where(dead, redirected.view_as(rows), rows).view_as(plain), None, None
 
 
-class FunctionalReLUs(TorchFunctionMode):
-    """Replaces functional calls of ReLU and ReLU6 inside its block, and counts them.
+class FunctionalReLUs(FunctionOverride):
+    """Replaces calls of ReLU and ReLU6 inside its block by `RedirectedReLU`, and counts them.
 
     Args:
-        redirect: replace the calls by `RedirectedReLU`; False only counts.
+        redirect: False only counts.
 
     Attributes:
         calls: number of calls seen.
     """
+
+    modules = (nn.ReLU, nn.ReLU6)
 
     def __init__(self, *, redirect: bool = True) -> None:
         super().__init__()
         self.calls = 0
         self._redirect = redirect
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Count the call of a ReLU and replace it; leave every other function alone."""
-        options = dict(kwargs or {})
-        found = _relu_call(func, args, options)
+    def replacement(
+        self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Callable[[], Any] | None:
+        """Count the call of a ReLU and return what redirects it."""
+        found = relu_call(func, args, options)
         if found is None:
-            return func(*args, **options)
+            return None
         self.calls += 1
-        return RedirectedReLU.apply(*found) if self._redirect else func(*args, **options)
+        return partial(RedirectedReLU.apply, *found) if self._redirect else None
 
 
-def _relu_call(
+def relu_call(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Tensor, float | None, bool] | None:
     """Return (x, upper, inplace) when the call is a ReLU or ReLU6."""
-    if not any(func is known for known in (*_RELU, *_RELU6, *_HARDTANH)):
+    if func not in _RELUS:
         return None
     x, *rest = args if args else (kwargs["input"],)
-    in_place = any(func is known for known in _IN_PLACE)
-    if any(func is known for known in _HARDTANH):
+    in_place = func in _IN_PLACE
+    if func in _HARDTANH:
         low = rest[0] if rest else kwargs.get("min_val", -1.0)
         high = rest[1] if len(rest) > 1 else kwargs.get("max_val", 1.0)
         in_place = in_place or bool(rest[2] if len(rest) > 2 else kwargs.get("inplace", False))
@@ -122,44 +122,30 @@ def _relu_call(
     return x, 6.0 if func is F.relu6 else None, in_place
 
 
-@contextmanager
-def redirected_relu(model: nn.Module, *, functional: bool = True) -> Iterator[None]:
+def redirected_relu(model: nn.Module, *, functional: bool = True) -> AbstractContextManager[None]:
     """Redirect the gradient of every ReLU and ReLU6 of a model inside the block.
+
+    >>> model = nn.ReLU()
+    >>> x = torch.tensor([[-1.0]], requires_grad=True)
+    >>> with redirected_relu(model):
+    ...     (-model(x)).sum().backward()
+    >>> x.grad
+    tensor([[-1.]])
 
     The block has to hold the forward pass, and the backward pass too where the model uses
     `torch.utils.checkpoint`. A module that computes something else than its class does, because it
     overrides `forward` or was given another one, is left alone.
 
     Args:
-        model: any network; its modules are as before when the block ends.
+        model: any network, DataParallel and compiled ones too; its modules are as before when the
+            block ends.
         functional: redirect all functional calls in the block as well. They fail inside a region of
             `torch.utils.checkpoint`, so pass False for a model that has none.
 
     Source: Lucid, `relu_gradient_override` (https://github.com/tensorflow/lucid).
     """
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, nn.ReLU | nn.ReLU6) and _is_plain(module):
-                stack.enter_context(_swapped_forward(module))
-        if functional:
-            stack.enter_context(FunctionalReLUs())
-        yield
+    return overridden(model, FunctionalReLUs(), functional=functional)
 
 
-def _is_plain(module: nn.Module) -> bool:
-    known = type(module).forward in (nn.ReLU.forward, nn.ReLU6.forward)
-    return known and "forward" not in vars(module)
-
-
-@contextmanager
-def _swapped_forward(module: nn.ReLU | nn.ReLU6) -> Iterator[None]:
-    upper = 6.0 if isinstance(module, nn.ReLU6) else None
-
-    def forward(input: Tensor) -> Tensor:
-        return RedirectedReLU.apply(input, upper, module.inplace)  # type: ignore[no-any-return, no-untyped-call]
-
-    vars(module)["forward"] = forward
-    try:
-        yield
-    finally:
-        del vars(module)["forward"]
+#: Lucid's name.
+relu_overrides = redirected_relu
