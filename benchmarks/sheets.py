@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from benchmarks.quality import CLASSES, SETTINGS, render
-from lucent.misc.io.pictures import tiled, to_pil
+from lucent.misc.io import save
+from lucent.misc.io.pictures import contact_sheet, to_pil
 from lucent.modelzoo.synthnet import LABELS, synthnet
 from lucent.modelzoo.synthnet.model import MIXED
 
-# Width of the pictures on a sheet and height of the line of text under them, in pixels.
-SIDE, TEXT = 120, 14
+SIDE = 120  # width of the pictures on a sheet, in pixels
 MIDDLE_LAYERS = ("mixed3b", "mixed4a")
 
 
@@ -24,21 +23,10 @@ def spread(n_channels: int, count: int = 24) -> list[int]:
     return list(range(0, n_channels, n_channels // count))[:count]
 
 
-def captioned(picture: np.ndarray, caption: str) -> np.ndarray:
-    """Return a picture (H, W, 3) in [0, 1] as bytes, enlarged, with a line of text under it."""
-    tile = Image.new("RGB", (SIDE, SIDE + TEXT), "white")
-    tile.paste(to_pil(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-    ImageDraw.Draw(tile).text((1, SIDE + 1), caption, fill="black")
-    return np.asarray(tile)
-
-
 def write_sheet(path: Path, pictures: np.ndarray, captions: list[str], columns: int) -> None:
     """Write captioned pictures as a PNG of 256 colours, which keeps it small enough to ship."""
-    tiles = [captioned(*pair) for pair in zip(pictures, captions, strict=True)]
-    buffer = io.BytesIO()
-    palette = to_pil(tiled(tiles, columns, gap=4)).quantize(256, dither=Image.Dither.NONE)
-    palette.save(buffer, format="PNG", optimize=True)
-    path.write_bytes(buffer.getvalue())
+    sheet = to_pil(contact_sheet(pictures, captions, columns=columns, width=SIDE))
+    save(sheet.quantize(256, dither=Image.Dither.NONE), path, optimize=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lucent.errors import InputError, LucentError, WeightsError
-from lucent.misc.io.pictures import save_picture, tiled
+from lucent.misc.io.pictures import as_numpy, save_picture, tiled
 from lucent.misc.io.showing import show
 from lucent.optvis.loop import CHECK_EVERY, Run
 from lucent.util import atomic_write
@@ -34,9 +34,7 @@ def tensor_to_img_array(tensor: Tensor) -> np.ndarray:
     Returns:
         (B, H, W, C) of the same dtype, float32 for bfloat16.
     """
-    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
-        tensor = tensor.float()
-    return np.moveaxis(tensor.detach().cpu().numpy(), 1, -1)
+    return np.moveaxis(as_numpy(tensor), 1, -1)
 
 
 class Snapshots:

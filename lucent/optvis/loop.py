@@ -148,7 +148,7 @@ class Run:
             self._generator = torch.Generator(device)
             seed = self.settings.seed
             self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
-            self._optimizer = _checked_optimizer(self._make_optimizer(self.image.trainable()))
+            self._optimizer = _checked_optimizer(self._make_optimizer(_trainable(self.image)))
             self._stack = stack.pop_all()
         return self
 
@@ -369,6 +369,16 @@ class Run:
             "ReLU gets it going: relu_override=True."
         )
         warnings.warn(f"The gradient is zero at the start, {remedy}", LucentWarning, stacklevel=2)
+
+
+def _trainable(image: Image) -> list[Tensor]:
+    tensors = image.trainable()
+    if not tensors:
+        raise InputError(
+            f"The image, a {type(image).__name__}, has no parameters: there is nothing to "
+            "optimise. Put at least one that has into the stack, such as param.image(128)."
+        )
+    return tensors
 
 
 def _checked_factory(optimizer: Any) -> OptimizerFactory:

@@ -176,19 +176,18 @@ def test_colour_matrix_that_cannot_be(matrix, text):
 
 @pytest.mark.parametrize("matrix", [None, MATRIX, reference.COLOR_MATRIX])
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 4, 4, 4), (1, 3, 2, 3, 4)])
-@pytest.mark.parametrize(
-    ("squash", "low", "high"), [("sigmoid", 1 / 512, 511 / 512), ("clip", 0, 1)]
-)
-def test_inverse_gives_the_image_back(squash, low, high, shape, matrix):
+@pytest.mark.parametrize("squash", ["sigmoid", "clip"])
+def test_inverse_gives_the_image_back(squash, shape, matrix):
     given, raw = values(*shape), []
+    reached = given.clamp(1 / 512, 511 / 512)
     valid = ValidRGB(lambda: raw[0], matrix, squash=squash)
     raw.append(valid.inverse(given))
     assert raw[0].dtype == torch.float64
-    assert (valid() - given.clamp(low, high)).abs().max() < 1e-12
+    assert (valid() - reached).abs().max() < 1e-12
     raw[0] = valid.inverse(given.float())
     assert raw[0].dtype == torch.float32
     # Through the inverse of the matrix, whose condition number is below ten.
-    assert (valid() - given.clamp(low, high)).abs().max() < 1e-6
+    assert (valid() - reached).abs().max() < 1e-6
 
 
 def test_inverse_of_a_valid_image_is_the_raw_one():

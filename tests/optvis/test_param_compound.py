@@ -274,6 +274,14 @@ def test_strip_from_an_objective_to_itself_is_constant(n, m):
         assert torch.equal(t[a, a], t[a, a, :1].expand(m, -1, -1, -1))
 
 
+def test_strip_is_a_ramp_and_what_is_its_own():
+    t, image = basis(2, 5)
+    inner = image.between().detach()
+    shares = torch.arange(1, 4).view(-1, 1, 1, 1) / 4
+    ramp = (1 - shares) * t[0, 0, 0] + shares * t[1, 1, 0]
+    torch.testing.assert_close(t[0, 1, 1:-1], ramp + inner, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_basis_has_any_number_of_channels(channels):
     # Lucid's diagonal had three.

@@ -195,3 +195,9 @@ def test_gradient_of_the_image_is_kept_when_asked_for():
     expected = torch.zeros_like(RED)
     expected[1, 0] = -1 / 4
     assert torch.equal(steps.gradient, expected)
+
+
+def test_an_image_without_parameters_cannot_be_optimised():
+    given = param.stack([torch.rand(3, 4, 4)])
+    with pytest.raises(InputError, match="a StackImage, has no parameters: .* nothing to optim"):
+        run(channel("conv1", 0), given).__enter__()

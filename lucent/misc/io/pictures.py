@@ -1,20 +1,95 @@
-"""From arrays to picture files."""
+"""From arrays, tensors and Pillow's images to pictures, sheets of pictures and files of them."""
 
 from __future__ import annotations
 
-import io
+import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from lucent.errors import InputError
+from lucent.misc.io.collapse_channels import collapse_channels
 from lucent.util import atomic_write
 
-#: Pillow's name of the kind of picture by number of channels.
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: What a picture may be given as.
+Picture = np.ndarray | torch.Tensor | Image.Image
+
+# Grey, RGB, RGBA.
+_CHANNELS = (1, 3, 4)
+_TEXT_HEIGHT = 14  # pixels: Pillow's default font is 10 high, and letters reach below the line
+
+
+def channels_last(picture: Picture) -> np.ndarray:
+    """Return a picture, or a batch of pictures, as an array whose last axis is the channels.
+
+    Args:
+        picture: an array, which is returned as it is; a tensor (C, H, W), (B, C, H, W) or
+            (B, C, D, H, W), any other rank as it is; or Pillow's, which becomes bytes (H, W),
+            (H, W, 3) or (H, W, 4), with more than 8 bits floats (H, W), from 16 bits in [0, 1].
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if isinstance(picture, Image.Image):
+        return _of_pil(picture)
+    if isinstance(picture, np.ndarray):
+        return picture
+    if not isinstance(picture, torch.Tensor):
+        raise InputError(
+            f"A {type(picture).__name__} is no picture: expected an array (H, W, C), a tensor "
+            "(C, H, W) or a picture of Pillow's."
+        )
+    array = as_numpy(picture)
+    return np.moveaxis(array, 0 if array.ndim == 3 else 1, -1) if array.ndim > 2 else array
+
+
+def as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor of any device as an array, float32 for bfloat16, which NumPy lacks."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def pictures_of(thing: Any) -> list[np.ndarray]:
+    """Return the pictures and volumes that a thing consists of, none if it is something else.
+
+    Args:
+        thing: a picture or a batch as `channels_last` takes them, or a list of these, however deep.
+            An array of rank 3 is one picture, of rank 4 a batch, of rank 5 a batch of volumes
+            (B, D, H, W, C).
+    """
+    if isinstance(thing, list | tuple):
+        parts = [pictures_of(part) for part in thing]
+        return list(chain.from_iterable(parts)) if all(parts) else []
+    if isinstance(thing, Image.Image):
+        return [channels_last(thing)]
+    if not isinstance(thing, np.ndarray | torch.Tensor) or thing.ndim not in (2, 3, 4, 5):
+        return []
+    array = channels_last(thing)
+    if array.dtype.kind not in "biuf" or array.size == 0:
+        return []
+    return [array] if array.ndim < 4 else list(array)
+
+
+def _of_pil(picture: Image.Image) -> np.ndarray:
+    if picture.mode == "F":
+        return np.asarray(picture)
+    if picture.mode.startswith("I"):  # 16 bits, the kind of integers in picture files
+        return np.asarray(picture).astype(np.float32) / 65535
+    if picture.has_transparency_data:
+        return np.asarray(picture.convert("RGBA"))
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+
+
+def coloured(array: np.ndarray) -> np.ndarray:
+    """Return an array (..., H, W, C) with colours by hue where C is not that of a picture."""
+    if array.ndim < 3 or array.shape[-1] in _CHANNELS:
+        return array
+    return collapse_channels(array / 255 if array.dtype == np.uint8 else array)
 
 
 def to_pil(array: np.ndarray) -> Image.Image:
@@ -29,25 +104,43 @@ def to_pil(array: np.ndarray) -> Image.Image:
     """
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in _MODES:
+    if array.ndim != 3 or array.shape[2] not in _CHANNELS:
         raise InputError(
             f"An array of shape {array.shape} is no picture: expected (H, W) or (H, W, C) with C "
-            "= 1, 3 or 4. Pick three channels, for example array[..., :3]."
+            "= 1, 3 or 4. Pick three channels, for example array[..., :3], or make colours of all "
+            "with lucent.misc.io.collapse_channels.collapse_channels(array)."
         )
-    if array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.floating):
-            raise InputError(
-                f"A picture of {array.dtype} has no known range: give floats in [0, 1], or bytes "
-                "with array.astype(np.uint8)."
-            )
-        if np.isnan(array).any():
-            raise InputError(
-                "The picture has NaN values, which have no colour: numpy.nan_to_num(array) makes "
-                "them black."
-            )
-        array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
-    mode = _MODES[array.shape[2]]
-    return Image.fromarray(array[..., 0] if mode == "L" else array, mode=mode)
+    array = to_bytes(array)
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def to_bytes(array: np.ndarray) -> np.ndarray:
+    """Return floats in [0, 1] as bytes, rounded, what lies outside clipped; bytes as they are.
+
+    Raises:
+        InputError: a value is NaN, or the numbers are integers other than uint8.
+    """
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            f"A picture of {array.dtype} has no known range: give floats in [0, 1], or bytes "
+            "with array.astype(np.uint8)."
+        )
+    if np.isnan(array).any():
+        raise InputError(
+            "The picture has NaN values, which have no colour: numpy.nan_to_num(array) makes "
+            "them black."
+        )
+    return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def over_white(picture: Image.Image) -> Image.Image:
+    """Return a picture as RGB, on white where it is transparent."""
+    if picture.mode != "RGBA":
+        return picture.convert("RGB")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
 
 
 def tiled(
@@ -56,7 +149,8 @@ def tiled(
     """Return a batch of pictures as one, row by row.
 
     Args:
-        images: (B, H, W, C), or as many arrays of one shape.
+        images: (B, H, W, C), or as many arrays of one shape; of volumes (D, H, W, C), the slices
+            of each are laid out in a square first, a pixel apart.
         columns: pictures in a row; None puts all in one.
         gap: white pixels between them.
 
@@ -64,11 +158,13 @@ def tiled(
         (H', W', C) of the dtype given.
     """
     shapes = [picture.shape for picture in images]
-    if len(set(shapes)) != 1 or len(shapes[0]) != 3:
+    if len(set(shapes)) != 1 or len(shapes[0]) not in (3, 4):
         raise InputError(
             "A sheet takes at least one picture, all (H, W, C) of one shape; got "
             f"{sorted(set(shapes))}."
         )
+    if len(shapes[0]) == 4:
+        images = [tiled(volume, _near_square(len(volume)), gap=1) for volume in images]
     batch = np.stack(list(images))
     columns = len(batch) if columns is None else columns
     if columns < 1:
@@ -84,11 +180,75 @@ def tiled(
     return sheet
 
 
-def png(array: np.ndarray) -> bytes:
-    """Return the PNG file of a picture; see `to_pil` for the array."""
-    buffer = io.BytesIO()
-    to_pil(array).save(buffer, format="PNG")
-    return buffer.getvalue()
+def contact_sheet(
+    images: Picture | Sequence[Picture],
+    captions: Sequence[Any] | None = None,
+    *,
+    columns: int | None = None,
+    width: int | None = None,
+    gap: int = 4,
+) -> np.ndarray:
+    """Return pictures of any sizes as one on white, in rows, with a line of text under each.
+
+    Args:
+        images: a batch (B, H, W, C), a tensor (B, C, H, W), or a list of pictures; floats in
+            [0, 1] or bytes.
+        captions: a line for each, cut where it is longer than its picture is wide; None leaves no
+            room for any.
+        columns: pictures in a row; None makes the sheet about square.
+        width: of each picture on the sheet, in pixels, its aspect ratio kept; None is its own.
+        gap: white pixels between pictures.
+
+    Returns:
+        (H', W', 3), uint8; `save` writes it.
+
+    Raises:
+        InputError: there is another number of captions than of pictures, or none at all.
+
+    >>> contact_sheet(np.zeros((3, 8, 8, 3)), columns=2, gap=4).shape
+    (20, 20, 3)
+    """
+    arrays = [tiled([one]) if one.ndim > 3 else one for one in pictures_of(images)]
+    pictures = [_fitted(over_white(to_pil(array)), width) for array in arrays]
+    if captions is not None and len(captions) != len(pictures):
+        raise InputError(f"There are {len(pictures)} pictures but {len(captions)} captions.")
+    if not pictures:
+        raise InputError(
+            "A contact sheet takes at least one picture, as an array (H, W, C) or a tensor (C, H, "
+            f"W); got {type(images).__name__} without any."
+        )
+    size = tuple(max(picture.size[axis] for picture in pictures) for axis in (0, 1))
+    lines = [None] * len(pictures) if captions is None else [str(line) for line in captions]
+    tiles = [_tile(*pair, size) for pair in zip(pictures, lines, strict=True)]
+    return tiled(tiles, _near_square(len(tiles)) if columns is None else columns, gap=gap)
+
+
+def _near_square(count: int) -> int:
+    return math.ceil(math.sqrt(count))
+
+
+def _fitted(picture: Image.Image, width: int | None) -> Image.Image:
+    if width is None or width == picture.width:
+        return picture
+    height = max(1, round(picture.height * width / picture.width))
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _tile(picture: Image.Image, line: str | None, size: tuple[int, ...]) -> np.ndarray:
+    width, height = size
+    tile = Image.new("RGB", (width, height + (_TEXT_HEIGHT if line is not None else 0)), "white")
+    tile.paste(picture)
+    if line is not None:
+        text = _cut(" ".join(line.split()), width - 2)
+        ImageDraw.Draw(tile).text((1, picture.height + 1), text, fill="black")
+    return np.asarray(tile)
+
+
+def _cut(text: str, width: int) -> str:
+    font, short = ImageFont.load_default(), text
+    while short and font.getlength(text if short == text else short + "...") > width:
+        short = short[:-1]
+    return text if short == text else short + "..."
 
 
 def save_picture(array: np.ndarray, path: str | os.PathLike[str]) -> None:
@@ -102,17 +262,31 @@ def save_picture(array: np.ndarray, path: str | os.PathLike[str]) -> None:
         InputError: the ending is unknown, or the format cannot hold such a picture.
     """
     picture = to_pil(array)
-    with atomic_write(path) as temporary:
-        try:
-            picture.save(temporary, **_options(temporary.suffix))
-        except (ValueError, OSError) as error:
-            raise InputError(
-                f"A {picture.mode} picture cannot be written as {os.fspath(path)!r} ({error}). "
-                "Use the ending .png."
-            ) from error
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        write_picture(picture, file, temporary.suffix)
 
 
-def _options(suffix: str) -> dict[str, Any]:
-    # Pillow's default of 75 leaves visible blocks in the fine texture that these pictures are made
-    # of.
-    return {"quality": 95} if suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+def write_picture(picture: Image.Image, file: IO[bytes], ending: str, **options: Any) -> None:
+    """Write a picture to an open file.
+
+    Args:
+        picture: any that the format can hold.
+        file: open for writing.
+        ending: chooses the format.
+        options: of Pillow's writer of the format, such as quality, which is 95 unless given.
+
+    Raises:
+        InputError: the ending is unknown, or the format cannot hold such a picture.
+    """
+    fmt = Image.registered_extensions().get(ending.lower())
+    try:
+        if fmt is None:
+            raise ValueError(f"unknown file extension: {ending}")
+        # Pillow's default of 75 leaves visible blocks in the fine texture that these pictures are
+        # made of.
+        picture.save(file, fmt, **{"quality": 95, **options})
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"A {picture.mode} picture cannot be written as {ending or 'a file without ending'} "
+            f"({error}). Use the ending .png."
+        ) from error

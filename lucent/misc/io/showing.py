@@ -1,76 +1,198 @@
-"""Showing pictures in a notebook."""
+"""Showing pictures, animations and textured meshes in a notebook."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
-import torch
+from PIL import Image
 
 from lucent.errors import InputError
-from lucent.misc.io.pictures import png
+from lucent.misc.io.animation import animated, frames_of
+from lucent.misc.io.collapse_channels import collapse_channels
+from lucent.misc.io.mesh_viewer import mesh_page
+from lucent.misc.io.pictures import Picture, channels_last, coloured, pictures_of, tiled
+from lucent.misc.io.serialize_array import (
+    _normalize_array,
+    _serialize_normalized_array,
+    array_to_jsbuffer,
+    data_url,
+    serialize_array,
+)
+
+__all__ = [
+    "animate_sequence",
+    "array_to_jsbuffer",
+    "collapse_channels",
+    "image",
+    "images",
+    "serialize_array",
+    "show",
+    "textured_mesh",
+]
+
+Domain = tuple[float, float] | None
 
 
 def show(
     thing: Any,
-    domain: tuple[float, float] | None = (0, 1),
+    domain: Domain = (0, 1),
     *,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[Any] | None = None,
     width: int | None = None,
+    w: int | None = None,
+    fmt: str = "png",
 ) -> None:
     """Show a picture, several in a row, or anything else as it prints, in the notebook.
 
     Args:
-        thing: (H, W), (H, W, C) or (B, H, W, C), or a list of the former two.
+        thing: an array (H, W), (H, W, C), (B, H, W, C) or of volumes (B, D, H, W, C), a tensor with
+            its channels before H (or D), a picture of Pillow's, or a list of these. Other than 1,
+            3 or 4 channels become colours by hue; of a volume all slices are shown.
         domain: the values that become black and white, None for the smallest and the largest of
-            each picture; bytes are taken as they are.
-        labels: a caption for each of several pictures; None numbers them.
-        width: width of each on the page, in pixels; None takes its own.
+            each picture; bytes are taken as they are unless it is another interval than (0, 1).
+        labels: a caption for each of several pictures; None numbers them, [] leaves them out.
+        width: of each on the page, in pixels; None takes its own.
+        w: Lucid's name of the width.
+        fmt: png, jpg or webp: what the page holds the pictures as.
 
     Raises:
-        InputError: it is no picture, or there is another number of labels.
+        InputError: there is another number of labels than of pictures, or a value is NaN.
     """
-    from IPython.display import HTML, display
+    width = w if width is None else width
+    pictures = pictures_of(thing)
+    if not pictures:
+        import IPython.display
 
-    if not isinstance(thing, np.ndarray | torch.Tensor | list | tuple):
-        display(thing)  # type: ignore[no-untyped-call]
-        return
-    display(HTML(as_html(thing, domain, labels=labels, width=width)))  # type: ignore[no-untyped-call]
+        IPython.display.display(thing)  # type: ignore[no-untyped-call]
+    elif isinstance(thing, list | tuple) or (not isinstance(thing, Image.Image) and thing.ndim > 3):
+        _display_row(pictures, labels, domain, width, fmt)
+    else:
+        image(pictures[0], domain, width, fmt)
 
 
-def as_html(
-    thing: Any,
-    domain: tuple[float, float] | None = (0, 1),
-    *,
-    labels: Sequence[str] | None = None,
+def image(
+    array: Picture, domain: Domain = None, width: int | None = None, fmt: str = "png"
+) -> None:
+    """Show one picture in the notebook.
+
+    Args:
+        array: see `show`; a batch or a volume becomes one picture, about square.
+        domain: see `show`.
+        width: on the page, in pixels; None takes the picture's own.
+        fmt: png, jpg or webp.
+    """
+    _display_html(_image_html(array, width, domain, fmt))
+
+
+def images(
+    arrays: Sequence[Picture] | Picture,
+    labels: Sequence[Any] | None = None,
+    domain: Domain = None,
     width: int | None = None,
-) -> str:
-    """Return the HTML that `show` shows."""
-    if isinstance(thing, np.ndarray | torch.Tensor) and thing.ndim in (2, 3):
-        return _tag(_array(thing, domain), width)
-    pictures = [_array(picture, domain) for picture in thing]
-    captions = [str(c) for c in (range(len(pictures)) if labels is None else labels)]
-    if len(captions) != len(pictures):
+    *,
+    fmt: str = "png",
+) -> None:
+    """Show several pictures in a row in the notebook.
+
+    Args:
+        arrays: a batch, or a list of pictures or batches, see `show`.
+        labels: a caption for each; None numbers them, [] leaves them out.
+        domain: see `show`.
+        width: of each on the page, in pixels; None takes its own.
+        fmt: png, jpg or webp.
+
+    Raises:
+        InputError: there is another number of labels than of pictures, or no picture.
+    """
+    if not (pictures := pictures_of(arrays)):
+        raise InputError(f"A {type(arrays).__name__} without any picture cannot be shown in a row.")
+    _display_row(pictures, labels, domain, width, fmt)
+
+
+def animate_sequence(
+    sequence: Picture | Sequence[Picture], domain: Domain = (0, 1), fmt: str = "png"
+) -> None:
+    """Show pictures one after the other in the notebook, a second forth and a second back, forever.
+
+    Args:
+        sequence: (T, H, W, C), a tensor (T, C, H, W), or a list of pictures of one size.
+        domain: see `show`; None is for the smallest and the largest value of all.
+        fmt: png (exact), webp (smaller) or gif.
+
+    Raises:
+        InputError: there is no picture, their shapes differ, or the format holds only one.
+    """
+    frames = frames_of(sequence, domain)
+    data = animated([*frames, *frames[-2:0:-1]], fmt, fps=len(frames))
+    _display_html(f'<img src="{data_url(data, fmt)}">')
+
+
+def textured_mesh(
+    mesh: Mapping[str, np.ndarray], texture: Picture, background: str = "0xffffff"
+) -> None:
+    """Show a mesh with a texture in the notebook: drag to turn, scroll to come closer.
+
+    A box to tick unfolds it into the plane of its texture, another one shades it. The page holds
+    all it needs and works without a network.
+
+    Args:
+        mesh: "position" (V, 3), "uv" (V, 2) with (0, 0) at the lower left of the texture, which
+            repeats beyond (1, 1), and "face", three vertices for each triangle, (F, 3) or (3 F,).
+        texture: an array (H, W, 3) or (H, W, 4), or a tensor (3, H, W), in [0, 1] or bytes.
+        background: colour in hexadecimal, as in "0xffffff" or "#ffffff".
+
+    Raises:
+        InputError: an array is missing or has another shape, a face names a vertex that does not
+            exist, or the background is no colour.
+    """
+    page = escape(mesh_page(mesh, texture, background))
+    # IPython warns about a text that begins with <iframe: another kind of frame needs a server.
+    frame = f'<iframe srcdoc="{page}" width="800" height="600" style="border:none"></iframe>'
+    _display_html(f"<div>{frame}</div>")
+
+
+def _display_row(
+    pictures: Sequence[np.ndarray],
+    labels: Sequence[Any] | None,
+    domain: Domain,
+    width: int | None,
+    fmt: str,
+) -> None:
+    captions = range(len(pictures)) if labels is None else labels
+    if len(captions) not in (0, len(pictures)):
         raise InputError(f"There are {len(pictures)} pictures but {len(captions)} labels.")
+    lines = [f"{escape(str(caption))}<br/>" for caption in captions] or [""] * len(pictures)
     cells = (
-        f'<div style="margin-right:10px">{escape(caption)}<br/>{_tag(picture, width)}</div>'
-        for caption, picture in zip(captions, pictures, strict=True)
+        f'<div style="margin-right:10px">{line}{_image_html(picture, width, domain, fmt)}</div>'
+        for line, picture in zip(lines, pictures, strict=True)
     )
-    return f'<div style="display:flex;flex-flow:row wrap">{"".join(cells)}</div>'
+    _display_html(f'<div style="display:flex;flex-flow:row wrap">{"".join(cells)}</div>')
 
 
-def _array(picture: Any, domain: tuple[float, float] | None) -> np.ndarray:
-    array = np.asarray(picture.detach().cpu() if isinstance(picture, torch.Tensor) else picture)
-    if array.dtype == np.uint8:
-        return array
-    low, high = (array.min(), array.max()) if domain is None else domain
-    return (array - low) / (high - low or 1)
+def _display_html(html_str: str) -> None:
+    import IPython.display
+
+    page = IPython.display.HTML(html_str)  # type: ignore[no-untyped-call]
+    IPython.display.display(page)  # type: ignore[no-untyped-call]
 
 
-def _tag(picture: np.ndarray, width: int | None) -> str:
-    data = base64.b64encode(png(picture)).decode("ascii")
+def _image_html(
+    array: Picture, width: int | None = None, domain: Domain = None, fmt: str = "png"
+) -> str:
     size = "" if width is None else f' width="{width}"'
-    return f'<img src="data:image/png;base64,{data}" style="image-rendering:pixelated"{size}>'
+    url = _image_url(array, fmt, domain=domain)
+    return f'<img src="{url}" style="image-rendering: pixelated;"{size}>'
+
+
+def _image_url(
+    array: Picture, fmt: str = "png", mode: str = "data", quality: int = 90, domain: Domain = None
+) -> str:
+    if mode != "data":
+        raise InputError(f"mode={mode!r}: pictures are put into the page, which is mode='data'.")
+    picture = _normalize_array(coloured(channels_last(array)), domain)
+    if picture.ndim > 3:
+        picture = tiled([picture])
+    return data_url(_serialize_normalized_array(picture, fmt, quality), fmt)

@@ -28,7 +28,8 @@ color_correlation_normalized = color_correlation_svd_sqrt / max_norm_svd_sqrt
 #: Mean red, green and blue of natural images, as Lucid gives them.
 color_mean = [0.48, 0.46, 0.41]
 
-#: A sigmoid reaches neither 0 nor 1: half a step of 8 bits is the nearest that an inverse goes to.
+#: The nearest to 0 and 1 that an inverse goes to, half a step of 8 bits: a sigmoid reaches neither,
+#: and pixels on the bound of a clipped image would begin without a gradient on one side.
 _DARKEST, _BRIGHTEST = 1 / 512, 511 / 512
 
 
@@ -80,18 +81,17 @@ class ValidRGB(Image):
         """Return the unconstrained image of which this makes the given one.
 
         Args:
-            image: (B, C, *spatial), in [0, 1]. The sigmoid reaches [1/512, 511/512] of it.
+            image: (B, C, *spatial), in [0, 1]; it is clamped to [1/512, 511/512], which is the same
+                in 8 bits.
 
         Raises:
             InputError: the colour matrix has no inverse, or is of another number of channels.
         """
-        raw = image.to("cpu", torch.float64)
-        if self.squash == "sigmoid":
-            raw = raw.clamp(_DARKEST, _BRIGHTEST).logit()
-        else:
-            raw = raw.clamp(0, 1) - self._mean(raw)
+        # First to the CPU: not every device has double precision.
+        raw = image.cpu().double().clamp(_DARKEST, _BRIGHTEST)
+        raw = raw.logit() if self.squash == "sigmoid" else raw - self._mean(raw)
         if self.color_matrix is not None:
-            matrix = self.color_matrix.to("cpu", torch.float32)
+            matrix = self.color_matrix.cpu().float()
             if torch.linalg.matrix_rank(matrix) < len(matrix):
                 raise InputError(
                     "The colour matrix has no inverse, as that of grey images has none: it cannot "

@@ -56,7 +56,7 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
         squash: "sigmoid", or "clip", which reaches 0 and 1; see `ValidRGB`.
         init: the first image, in [0, 1], of the size given here: a tensor (C, H, W) or
             (B, C, *spatial), or an array (H, W, C) or (B, *spatial, C); with a batch of one it is
-            that of every row. A sigmoid reaches [1/512, 511/512] of it.
+            that of every row. It is clamped to [1/512, 511/512], which is the same in 8 bits.
         color_matrix: 3 x 3 square root of the colour covariance of the images that the network
             knows.
         decay_power: fall of the amplitudes with frequency, for `fft`, in a picture or in a plane
@@ -81,7 +81,7 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
     colored = decorrelate and (n_channels == 3 or alpha)
     valid = ValidRGB(raw, color_matrix if colored else None, squash=squash)
     if init is not None:
-        raw.start_from(valid.inverse(_fitting(init, shape).to("cpu", torch.float64)))
+        raw.start_from(valid.inverse(_fitting(init, shape).cpu().double()))
     return valid.to(device)
 
 

@@ -140,7 +140,7 @@ def _loaded(path: str | os.PathLike[str]) -> np.ndarray:
 
 def _checked_spectrum(spectrum: np.ndarray | Tensor, channels: int) -> Tensor:
     """Return the magnitudes in double precision, (C, h, w // 2 + 1)."""
-    magnitude = torch.as_tensor(spectrum).detach().to("cpu", torch.float64)
+    magnitude = torch.as_tensor(spectrum).detach().cpu().double()
     if magnitude.dim() == 2:
         magnitude = magnitude.expand(channels, -1, -1)
     if magnitude.dim() != 3 or len(magnitude) != channels or not magnitude.numel():

@@ -105,7 +105,7 @@ def _batches(images: Iterable[Any]) -> Iterator[Tensor]:
                 f"Images to measure are tensors (C, H, W) or (B, C, H, W), or tuples that begin "
                 f"with one. Got {what}."
             )
-        batch = image.detach().to("cpu", torch.float64).reshape(-1, *image.shape[-3:])
+        batch = image.detach().cpu().double().reshape(-1, *image.shape[-3:])
         batch = batch / 255 if image.dtype == torch.uint8 else batch
         if n_channels not in (None, batch.shape[1]):
             raise InputError(f"The images differ in channels: {n_channels}, then {batch.shape[1]}.")

@@ -101,7 +101,7 @@ class FourierImage(RawImage):
     def start_from(self, image: Tensor) -> None:
         """Become an image, in the precision of the coefficients."""
         # In single precision the Fourier transform would double the error of rounding.
-        image, scale = (tensor.to("cpu", torch.float64) for tensor in (image, self.scale))
+        image, scale = image.cpu().double(), self.scale.cpu().double()
         spectrum = torch.fft.rfftn(4 * image, s=self.size) / scale
         self.spectrum.copy_(torch.view_as_real(spectrum))
 
