@@ -86,7 +86,8 @@ class Term:
         reads_layers = "layer" in parameter_kinds(self.score).values()
         # T may be any function of layer names, such as a dictionary's get.
         draws = getattr(T, "draws", 1) if reads_layers else 1
-        return torch.stack([self._value(T, draw, draws) for draw in range(draws)]).mean()
+        values = [self._value(T, draw, draws) for draw in range(draws)]
+        return values[0] if draws == 1 else torch.stack(values).mean()
 
     def _value(self, T: Activations, draw: int, draws: int) -> Tensor:
         kinds = parameter_kinds(self.score)
