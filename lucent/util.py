@@ -68,17 +68,30 @@ def constant(values: Any, like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
-def __getattr__(name: str) -> Any:
-    """Give scripts for torch-lucent the device that it chose at import."""
-    if name != "DEFAULT_DEVICE":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def old_device(module: str, name: str, known: str) -> torch.device:
+    """Answer scripts that read a device which torch-lucent chose at import, for a `__getattr__`.
+
+    Args:
+        module: where the name was looked for.
+        name: what was looked for.
+        known: the one name that is answered.
+
+    Raises:
+        AttributeError: it is another name.
+    """
+    if name != known:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(
-        "lucent.util.DEFAULT_DEVICE is kept for old scripts: images follow the device of the "
-        "model, so nothing needs it.",
+        f"{module}.{name} is kept for old scripts: images follow the device of the model, so "
+        "nothing needs it.",
         LucentWarning,
-        stacklevel=2,
+        stacklevel=3,
     )
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def __getattr__(name: str) -> torch.device:
+    return old_device(__name__, name, "DEFAULT_DEVICE")
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lucent import util
-from lucent.errors import LucentWarning, MissingExtra
+from lucent.errors import MissingExtra
 from lucent.util import atomic_write, device_of, dtype_of, forked_rng, frozen_eval, set_seed
 
 
@@ -132,10 +132,3 @@ def test_a_missing_optional_package_is_named_with_its_extra():
     with pytest.raises(MissingExtra, match=r"'nowhere'.* pip install \"torch-lucent\[reduce\]\""):
         util.optional("nowhere.inside", "reduce")
     assert util.optional("os.path", "reduce") is os.path
-
-
-def test_default_device_answers_with_a_warning():
-    with pytest.warns(LucentWarning, match="images follow the device of the model"):
-        assert isinstance(util.DEFAULT_DEVICE, torch.device)
-    with pytest.raises(AttributeError, match="no attribute 'DEFAULT_DEVISE'"):
-        _ = util.DEFAULT_DEVISE

@@ -53,6 +53,7 @@ from lucent.optvis.param.unit_balls import (
     unit_ball_L2,
     unit_ball_L_inf,
 )
+from lucent.util import old_device
 
 __all__ = [
     "CPPN",
@@ -109,3 +110,7 @@ __all__ = [
     "unit_ball_L_inf",
     "upconvGAN",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return old_device(__name__, name, "device")

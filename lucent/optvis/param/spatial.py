@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lucent.errors import InputError
 from lucent.optvis._spectrum import rfft2d_freqs, spectrum_scale
 from lucent.optvis.param.base import Image
+from lucent.util import old_device
 
 __all__ = ["FourierImage", "PixelImage", "RawImage", "fft_image", "pixel_image", "rfft2d_freqs"]
 
@@ -146,3 +147,7 @@ def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
             f"The image shape {tuple(shape)} has to consist of whole numbers of at least 1."
         )
     return tuple(int(n) for n in shape)
+
+
+def __getattr__(name: str) -> object:
+    return old_device(__name__, name, "device")

@@ -26,7 +26,10 @@ from lucent.optvis.transform.pixelwise import (
     normalize_gradient,
     preprocess_inceptionv1,
 )
+from lucent.optvis.transform.spatial import _rads2angle as _rads2angle
+from lucent.optvis.transform.spatial import _roundup as _roundup
 from lucent.optvis.transform.spatial import box_crop, homography, random_rotate, random_scale
+from lucent.util import old_device
 
 #: Lucid's default list. The angle 0 is drawn with probability 6/26.
 standard_transforms = [
@@ -71,3 +74,7 @@ __all__ = [
     "scheduled",
     "standard_transforms",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return old_device(__name__, name, "device")

@@ -40,8 +40,7 @@ class RandomScale(AffineTransform):
     def move(self, image: Tensor, draw: Tensor) -> Tensor:
         """Return the scaled image; a smaller one is centred on zeros to the size it had."""
         scale, before = float(draw[0, 0]), size_of(image)
-        # The tolerance undoes the rounding of products like 1.1 * 10.
-        size = [max(1, math.ceil(n * scale - 1e-6)) for n in before]
+        size = [max(1, _roundup(n * scale)) for n in before]
         scaled = interpolated(image, size, scale)
         return centred(scaled, [max(n, m) for n, m in zip(size, before, strict=True)], 0.0)
 
@@ -164,11 +163,7 @@ def random_rotate(angles: Iterable[float], units: str = "degrees") -> RandomTran
         InputError: there is no angle, or the unit is unknown.
     """
     values = finite_numbers(angles, "random_rotate")
-    if units.lower() in ("radians", "rads", "rad"):
-        values = tuple(math.degrees(angle) for angle in values)
-    elif units.lower() != "degrees":
-        raise InputError(f"random_rotate has no units {units!r}; use 'degrees' or 'radians'.")
-    return RandomRotate(values)
+    return RandomRotate(tuple(_rads2angle(angle, units) for angle in values))
 
 
 def homography(
@@ -244,6 +239,20 @@ def box_crop(
             "to be 0 or more."
         )
     return BoxCrop(sides, size_sd, center_sd)
+
+
+def _roundup(value: float) -> int:
+    """Return a size rounded up; the tolerance undoes the rounding of products like 1.1 * 10."""
+    return math.ceil(value - 1e-6)
+
+
+def _rads2angle(angle: float, units: str) -> float:
+    """Return an angle in degrees."""
+    if units.lower() in ("radians", "rads", "rad"):
+        return math.degrees(angle)
+    if units.lower() != "degrees":
+        raise InputError(f"random_rotate has no units {units!r}; use 'degrees' or 'radians'.")
+    return angle
 
 
 def _rotation(draw: Tensor, degrees: Tensor) -> Tensor:
