@@ -50,9 +50,7 @@ def fetch(
     Raises:
         WeightsError: the file cannot be fetched, is incomplete, or has another hash.
     """
-    target = (folder or checkpoint_folder()) / (
-        file_name or Path(urllib.parse.urlparse(url).path).name
-    )
+    target = (folder or checkpoint_folder()) / (file_name or _name_in(url, instead))
     if target.exists():
         if sha256 is None or _sha256(target).startswith(sha256.lower()):
             return target
@@ -75,6 +73,16 @@ def fetch(
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _name_in(url: str, instead: str) -> str:
+    name = Path(urllib.parse.urlparse(url).path).name
+    if name in ("", ".."):
+        raise WeightsError(
+            f"The address {url} names no file, but a folder: give the address of the file, or name "
+            f"your copy: {instead}."
+        )
+    return name
 
 
 def _download(url: str, path: Path, *, progress: bool) -> None:

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # What torch says of an image that does not fit.
 _CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
+_RANK = re.compile(r"input to conv([23])d|weight of size \[(\d+(?:, \d+){3,4})\]")
 _TOO_SMALL = ("can't be greater than actual input size", "Output size is too small")
 
 #: A module and which of its calls in one forward pass.
@@ -310,7 +311,9 @@ class Activations:
 def _misfit(failure: str, image: Tensor) -> str | None:
     """Tell what to change about an image that a network failed on, None if it fits."""
     size = "x".join(map(str, image.shape[2:]))
-    if found := _CHANNELS.search(failure):
+    if reason := _wrong_rank(failure, image):
+        return reason
+    if (found := _CHANNELS.search(failure)) and int(found[2]) == image.shape[1]:
         alpha = "; for one with alpha, put transform.collapse_alpha_random() into the transforms"
         return (
             f"The network takes images of {found[1]} channels, but was given {found[2]} of shape "
@@ -330,6 +333,21 @@ def _misfit(failure: str, image: Tensor) -> str | None:
             f"input_size=(height, width), fixed_size=True). It said: {failure}"
         )
     return None
+
+
+def _wrong_rank(failure: str, image: Tensor) -> str | None:
+    """Tell which image to make for a network of pictures or volumes that was given the other."""
+    if (found := _RANK.search(failure)) is None:
+        return None
+    rank = int(found[1]) + 2 if found[1] else found[2].count(",") + 1
+    if {rank, image.dim()} != {4, 5}:
+        return None
+    make = "param.image(128)" if rank == 4 else "param.image(64, depth=16)"
+    return (
+        f"The network takes images of {rank} axes, (B, C, {'D, ' * (rank - 4)}H, W), but was given "
+        f"the shape {tuple(image.shape)}: make the image with {make}, for example. It said: "
+        f"{failure}"
+    )
 
 
 def _enumerated(order: Iterable[str]) -> Iterator[Position]:

@@ -700,12 +700,28 @@ def test_an_output_of_the_model_that_is_no_tensor_is_named_and_can_be_picked():
             r"alpha, put transform\.collapse_alpha_random\(\)",
         ),
         (nn.Conv2d(3, 4, 1), (1, 1, 2, 2), r"of 3 channels, but was given 1 .* channels=3\.$"),
+        (
+            nn.Conv2d(3, 4, 1),
+            (1, 3, 2, 4, 5),
+            r"of 4 axes, \(B, C, H, W\), .* shape \(1, 3, 2, 4, 5\): .* param\.image\(128\)",
+        ),
+        *[
+            (nn.Conv3d(3, 4, 1), shape, r"of 5 axes, \(B, C, D, H, W\), but .*depth=16")
+            for shape in [(1, 3, 4, 5), (3, 3, 4, 5)]
+        ],
+        (nn.Conv3d(3, 4, 1), (2, 1, 2, 2, 2), r"of 3 channels, but was given 1 of shape \(2, 1, 2"),
     ],
 )
 def test_an_image_that_does_not_fit_the_network(model, shape, text):
     wrapped = nn.Sequential(model)
     with Activations(wrapped, ["0"]) as T, pytest.raises(InputError, match=text):
         T.run(torch.zeros(shape))
+
+
+def test_a_fault_deep_in_the_network_is_not_blamed_on_the_image():
+    broken = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 4, 1))
+    with Activations(broken, ["1"]) as T, pytest.raises(RuntimeError, match="to have 5 channels"):
+        T.run(torch.zeros(1, 3, 2, 2))
 
 
 def test_any_other_failure_of_the_network_is_its_own():

@@ -92,6 +92,13 @@ def test_a_bar_is_shown_only_if_wanted_and_on_a_terminal(hub, source, capsys, mo
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("url", ["https://host.invalid/", "https://host.invalid", "net.pth/.."])
+def test_an_address_without_a_file_is_refused(hub, url):
+    hub.mkdir(parents=True)
+    with pytest.raises(WeightsError, match=f"{url} names no file.*weights=FILE"):
+        fetch(url)
+
+
 @pytest.mark.parametrize("digits", [8, 64])
 def test_a_hash_that_fits_is_accepted_by_its_first_digits(hub, source, digits):
     digest = hashlib.sha256(CONTENT).hexdigest()[:digits].upper()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lucent.errors import InputError
 from lucent.util import constant
 
 #: Rows of numbers, C x C: the square root of a colour covariance.
@@ -60,9 +61,14 @@ def spectrum_scale(size: Sequence[int], decay_power: float = 1.0) -> np.ndarray:
     Returns:
         (*size[:-1], size[-1] // 2 + 1), sqrt(n pixels) / max(f, 1 / max(size))^decay_power.
 
+    Raises:
+        InputError: the power is not finite.
+
     Source: Mordvintsev et al. 2018, Differentiable Image Parameterizations
     (https://distill.pub/2018/differentiable-parameterizations).
     """
+    if not math.isfinite(decay_power):
+        raise InputError(f"decay_power={decay_power} has to be a finite number; 1 is natural.")
     frequencies = np.maximum(radial_frequencies(size), 1.0 / max(size))
     return math.sqrt(math.prod(size)) / frequencies**decay_power
 

@@ -78,7 +78,8 @@ class Importance:
     (1, 96, 96, 4)
 
     Attributes:
-        total: the sum so far, (B, *spatial); None before the first step.
+        total: the sum over the steps that were done with the callback, (B, *spatial); None before
+            the first. A checkpoint does not keep it.
 
     Source: Fel et al. 2023, Unlocking Feature Visualization for Deeper Networks with MAgnitude
     Constrained Optimization (https://arxiv.org/abs/2306.06805).
@@ -112,8 +113,10 @@ class Importance:
         total = self.total.float().cpu().numpy()
         rows = total.reshape(len(total), -1)
         top = np.percentile(rows, percentile, axis=1, keepdims=True)
-        alpha = np.clip(rows / np.where(top > 0, top, 1), 0, 1)
-        return alpha.reshape(total.shape)[..., None].astype(np.float32)
+        # Where most pixels do not matter at all, every pixel that does is above the percentile.
+        visible = (rows > 0).astype(np.float32)
+        alpha = np.divide(rows, top, out=visible, where=top > 0).clip(0, 1)
+        return alpha.reshape(total.shape)[..., None]
 
 
 class Progress:

@@ -8,6 +8,7 @@ that happens between steps (snapshots, progress, stopping) is the business of wh
 from __future__ import annotations
 
 import copy
+import numbers
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
 Callback = Callable[["Run"], None]
 
-_STATE_KEYS = {"step", "image", "optimizer", "generator", "history", "state"}
+_STATE_KEYS = {"step", "image", "optimizer", "generator", "drawn_from", "history", "state"}
 #: A NaN is looked for once in so many steps, because looking makes a GPU wait.
 CHECK_EVERY = 32
 
@@ -148,6 +149,7 @@ class Run:
             self._generator = torch.Generator(device)
             seed = self.settings.seed
             self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
+            self._draw_image(self._generator.get_state())
             self._optimizer = _checked_optimizer(self._make_optimizer(_trainable(self.image)))
             self._stack = stack.pop_all()
         return self
@@ -181,6 +183,7 @@ class Run:
             )
         self._acts.step = self.step
         start, state = self._generator.get_state(), self._acts.state
+        self._drawn_from = start
         recorded = len(self.history)
 
         def closure() -> Tensor:
@@ -256,6 +259,7 @@ class Run:
                 "image": [tensor.detach() for tensor in self.image.trainable()],
                 "optimizer": self._optimizer.state_dict(),
                 "generator": self._generator.get_state(),
+                "drawn_from": self._drawn_from,
                 "history": self.history.state_dict(),
                 "state": self._acts.state,
             }
@@ -284,7 +288,19 @@ class Run:
                 tensor.copy_(value)
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"].cpu())
+        self._draw_image(state["drawn_from"].cpu())
         self.step, self._acts.state = state["step"], state["state"]
+
+    def _draw_image(self, start: Tensor) -> None:
+        """Draw the image as from this state of the generator, whose own state stays.
+
+        So a snapshot before the first step shows what that step will see, and one of a resumed run
+        what the last step saw.
+        """
+        self._drawn_from, own = start, self._generator.get_state()
+        self._generator.set_state(start)
+        self.image.draw(self._generator)
+        self._generator.set_state(own)
 
     def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss, 0-d, the value of each term, (n_terms,), and the image."""
@@ -401,9 +417,9 @@ def _checked_optimizer(optimizer: Any) -> torch.optim.Optimizer:
 
 
 def _checked_draws(draws: int) -> int:
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+    if isinstance(draws, bool) or not isinstance(draws, numbers.Integral) or draws < 1:
         raise InputError(f"draws={draws!r} has to be a whole number of at least 1.")
-    return draws
+    return int(draws)
 
 
 def _interleaved(draws: list[Tensor]) -> Tensor:

@@ -95,6 +95,23 @@ def test_importance_is_the_sum_of_gradients_by_pixel():
     np.testing.assert_allclose(importance.alpha(0)[0, ..., 0], [[1, 1], [1, 0]])
 
 
+def test_importance_of_colours_that_pull_apart_does_not_cancel():
+    importance = Importance()
+    iterated(importance, objective=Objective(lambda T: (T("input")[:, 0] - T("input")[:, 1]).sum()))
+    np.testing.assert_array_equal(importance.total, np.full((1, 2, 2), 8))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_pixels_above_the_percentile_are_opaque_also_where_most_do_not_matter(scale):
+    importance = Importance()
+    importance.total = scale * torch.tensor([[[0.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [1.0, 4.0]]])
+    alpha = importance.alpha(50)
+    assert (alpha.dtype, alpha.shape) == (np.float32, (2, 2, 2, 1))
+    assert alpha[0].ravel().tolist() == [0, 0, 0, 1]
+    assert alpha[1].ravel().tolist() == [1, 1, 1, 1]
+    np.testing.assert_allclose(importance.alpha(100)[1].ravel(), [0.25, 0.25, 0.25, 1])
+
+
 def test_importance_of_nothing():
     with pytest.raises(InputError, match="give the callback to a run first"):
         Importance().alpha()

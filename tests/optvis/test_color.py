@@ -298,3 +298,8 @@ def test_measured_matrix_is_what_an_image_takes():
 def test_images_that_cannot_be_measured(images, text):
     with pytest.raises(InputError, match=text):
         measured_color_matrix(images)
+
+
+def test_tensor_is_no_unconstrained_image():
+    with pytest.raises(InputError, match="one such as param.fft_image.*, not a Tensor"):
+        to_valid_rgb(torch.zeros(1, 3, 8, 8))

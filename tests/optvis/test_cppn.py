@@ -288,3 +288,13 @@ def test_networks_of_other_layers_have_none_between_them():
 def test_arguments_that_cannot_be(arguments, text):
     with pytest.raises(InputError, match=text):
         cppn(**arguments)
+
+
+def test_numbers_of_another_kind():
+    with pytest.raises(InputError, match="batch=None has to be a whole number"):
+        cppn(8, batch=None)
+    with pytest.raises(InputError, match="layers=0 has to be a whole number"):
+        CPPN(8, [])
+    with pytest.raises(InputError, match=r"_Function\('relu'\) cannot be applied"):
+        cppn(8, activation_fn="relu")
+    assert cppn(np.array([8, 9]))().shape == (1, 3, 8, 9)

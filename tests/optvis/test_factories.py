@@ -16,9 +16,11 @@ from lucent.optvis.objectives import (
     Acts,
     Input,
     Objective,
+    activation_difference,
     as_objective,
     channel,
     class_logit,
+    direction,
     handle_batch,
     neuron,
     objective,
@@ -94,6 +96,36 @@ def test_an_array_is_copied_so_that_the_objective_stays_what_it_was(kind):
     assert made(T).item() == before.item() == -ACTS[:, 0].mean().item()
 
 
+@pytest.mark.parametrize("two", [torch.tensor(2), np.array(2), torch.tensor([0, 0, 9]).argmax()])
+def test_a_tensor_with_one_value_is_a_number(two):
+    made = channel("conv", two - 1, batch=two)
+    assert repr(made) == "<Objective Channel [conv, 1, 2]>"
+    assert made(T) == -ACTS[2, 1].mean()
+    assert handle_batch(two)(lambda T: T("conv"))(T).shape[0] == 1
+    with pytest.raises(InputError, match=r"batch=.*1\.5.* is not the number of an image"):
+        channel("conv", 0, batch=two - 0.5)
+
+
+@pytest.mark.parametrize(
+    "vec", [np.array([1.0, 2.0], ">f4"), np.array([2.0, 1.0])[::-1], np.array([1, 2], ">u2")]
+)
+def test_an_array_of_any_layout_is_taken(vec):
+    assert along("conv", vec)(T) == along("conv", torch.tensor([1.0, 2.0]))(T)
+
+
+@pytest.mark.parametrize("thing", [np.array(["a", "b"]), np.array([[1], {}], object), None])
+def test_what_is_no_numbers_is_said_so(thing):
+    with pytest.raises(InputError, match="direction=.* cannot be made a tensor: give numbers"):
+        direction("conv", thing)(T)
+
+
+@pytest.mark.parametrize("layer", [0, None, torch.nn.ReLU()])
+def test_a_layer_that_is_no_name(layer):
+    for make in (channel, lambda layer, n: activation_difference([layer])):
+        with pytest.raises(InputError, match=r"layer=.* is not the name of a layer: .*'0' for the"):
+            make(layer, 1)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_direction_with_nan_is_refused_when_it_is_given(value):
     with pytest.raises(InputError, match=r"vec has NaN or infinite values \(of shape \(2,\)\)"):
@@ -141,6 +173,13 @@ def test_scheduled_weight_changes_with_the_step():
 def test_constants_and_schedules_cannot_be_scheduled(made):
     with pytest.raises(InputError, match="schedule its parts before you add them"):
         made.scheduled(halving)
+
+
+def test_a_schedule_that_is_no_function():
+    with pytest.raises(
+        InputError, match=r"schedule=0\.5 has to be a function .*: 0\.5 \* objective"
+    ):
+        channel("conv", 0).scheduled(0.5)
 
 
 def test_scores_are_means_over_the_draws_of_each_image():
@@ -209,6 +248,8 @@ def test_label_index_prefers_the_strictest_fit():
     labels = ("dog sled", "dog", "Dog, hound")
     assert label_index(labels, "dog") == 1
     assert label_index(labels, "HOUND") == 2
+    # A whole label, but for its case, comes before the labels that it is a part of.
+    assert label_index((*labels, "dog, hound, basset"), "DOG, HOUND") == 2
     with pytest.raises(InputError, match=r"'o' fits 3 labels of zoo: 'dog sled' \(0\)"):
         label_index(labels, "o", "zoo")
 

@@ -193,6 +193,17 @@ def test_fused_pads_of_two_values_keep_both():
     )
 
 
+@pytest.mark.parametrize(
+    ("own", "size", "edge"),
+    [((3, 4), (112, 150), 0), ((97, 129), (224, 298), 0), ((3, 4), (112, 151), 1)],
+)
+def test_fused_rounding_of_the_size_leaves_no_grey_edge(own, size, edge):
+    # 4 * 112 / 3 is 149.3: less than a pixel is missing in the first, more in the last.
+    seen = Fused([], FixedSize(*size))(torch.ones(1, 1, *own))
+    assert seen.shape[2:] == size
+    assert seen.ne(1).any(dim=2).sum() == 2 * edge
+
+
 def test_fused_asks_for_the_size_by_the_pictures_own():
     asked = []
 

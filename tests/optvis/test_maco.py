@@ -402,3 +402,15 @@ def test_spectrum_file_that_cannot_be_read(tmp_path):
     np.savez(tmp_path / "several.npz", np.ones(3))
     with pytest.raises(WeightsError, match=r"several.npz holds several arrays"):
         maco(8, spectrum=tmp_path / "several.npz")
+
+
+def test_spectrum_of_another_kind():
+    with pytest.raises(InputError, match="A spectrum .* not a list: param.measured_spectrum"):
+        maco(8, spectrum=[[1.0, 2.0]])
+    with pytest.raises(InputError, match="whole numbers of at least 1"):
+        maco(8, channels=0)
+
+
+def test_colours_of_grey_images_do_not_decorrelate_a_spectrum():
+    with pytest.raises(InputError, match="has no inverse .*: use color_matrix=None"):
+        measured_spectrum([torch.rand(3, 8, 8)], color_matrix=np.ones((3, 3)))

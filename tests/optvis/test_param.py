@@ -295,6 +295,22 @@ def test_size_that_cannot_be(arguments):
         param.image(**arguments)
 
 
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "8"])
+def test_size_that_is_no_number(value):
+    with pytest.raises(InputError, match=rf"{value}.* whole numbers of at least 1"):
+        param.image(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_power_that_cannot_be(value):
+    for make in (
+        lambda: param.image(8, decay_power=value),
+        lambda: param.fft_image((1, 1, 2, 2), 1, value),
+    ):
+        with pytest.raises(InputError, match=f"decay_power={value} has to be a finite number"):
+            make()
+
+
 @pytest.mark.parametrize("fft", [True, False])
 @pytest.mark.parametrize(
     ("sd", "text"), [(-1, "sd=-1 is negative"), (math.nan, "nan is not"), (math.inf, "inf is not")]

@@ -128,6 +128,11 @@ def test_part_that_is_no_image(make, parts, text):
         make(parts)
 
 
+def test_name_of_a_file_is_no_part():
+    with pytest.raises(InputError, match=r"parts of an image are .* not a str: .*io.load"):
+        param.stack([param.image(8), "photo.jpg"])
+
+
 def test_stack_of_different_sizes():
     stacked = param.stack([param.image(4), torch.zeros(3, 5, 4)])
     with pytest.raises(InputError, match=r"rows only; got \(1, 3, 4, 4\), \(1, 3, 5, 4\)"):

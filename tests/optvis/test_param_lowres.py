@@ -202,6 +202,23 @@ def test_low_resolution_of_another_rank():
         param.lowres_tensor((1, 3, 8), (3, 4))
 
 
+def test_offsets_of_numpy_are_taken_as_pythons():
+    offsets = np.array([False, False, True, True])
+    for offset in (offsets, list(offsets), offsets.tolist()):
+        image = param.lowres_tensor((1, 1, 8, 8), (1, 1, 2, 2), offset)
+        assert image.offset == [0, 0, 2, 2]
+    whole = param.lowres_tensor((1, 1, 8, 8), (1, 1, 2, 2), np.array([0, 0, 1, 3]))
+    assert whole.offset == [0, 0, 1, 3]
+
+
+@pytest.mark.parametrize("offset", [2.5, "1", float("nan")])
+def test_offset_of_a_part_of_a_pixel(offset):
+    with pytest.raises(
+        InputError, match=rf"offset '?{offset}'? has to be a number of whole pixels"
+    ):
+        param.lowres_tensor((1, 1, 8, 8), (1, 1, 2, 2), [0, 0, offset, 0])
+
+
 def test_offsets_of_another_number():
     with pytest.raises(InputError, match=r"offset=\[1, 2\] has 2 entries for the 4 dimensions"):
         param.lowres_tensor(SHAPE, UNDERLYING, [1, 2])

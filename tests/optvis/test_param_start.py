@@ -141,6 +141,19 @@ def test_image_that_cannot_be_the_first(init, text):
         param.image(8, batch=2, init=init)
 
 
+@pytest.mark.parametrize("picture", [torch.full((3, 8, 8), 128.0), -2.1 * torch.ones(3, 8, 8)])
+def test_start_from_another_range_is_not_a_white_image(picture):
+    value = picture[0, 0, 0].item()
+    with pytest.raises(InputError, match=f"init has values from {value:g} to {value:g}: .* by 255"):
+        param.image(8, init=picture)
+
+
+def test_array_of_another_byte_order_is_an_image():
+    picture = np.random.default_rng(0).uniform(DARK, BRIGHT, (8, 8, 3))
+    images = [param.image(8, init=picture.astype(kind)) for kind in ("<f4", ">f4")]
+    torch.testing.assert_close(images[0](), images[1](), rtol=0, atol=0)
+
+
 def test_two_starts():
     with pytest.raises(InputError, match=r"init= and sd=0.1 are two ways to start"):
         param.image(8, sd=0.1, init=torch.zeros(3, 8, 8))
@@ -295,3 +308,30 @@ def test_every_parameter_gets_a_gradient(make):
             tensor.copy_(0.02 * (torch.rand(tensor.shape, generator=seeded()) - 0.5))
     (image() * doubles(*image().shape)).sum().backward()
     assert all(tensor.grad.any() for tensor in image.trainable())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [*IMAGES.values(), lambda: param.maco(8)], ids=[*IMAGES, "maco"])
+def test_image_in_half_precision(make, dtype):
+    image = make()
+    with torch.no_grad():
+        for tensor in image.trainable():
+            # Rounded already, so that only what follows is.
+            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=seeded()).to(dtype))
+    before = image().detach()
+    assert before.std() > 0.03
+    seen = image.to(dtype)()
+    assert seen.dtype == dtype
+    # Sums of up to nine raw values of about 0.3, each rounded.
+    torch.testing.assert_close(seen.float(), before, rtol=0, atol=4 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("make", [lambda: param.image(512, sd=1.0), lambda: param.maco(512)])
+def test_scale_of_a_large_image_fits_into_float16(make):
+    # The lowest coefficients of 512 pixels are multiplied by 262144, float16 ends at 65504.
+    torch.manual_seed(0)
+    image = make()
+    before = image().detach()
+    assert before.std() > 0.1
+    # Phases up to pi are rounded to 2^-10, and a sigmoid's slope is 1/4 at the most.
+    torch.testing.assert_close(image.half()().float(), before, rtol=0, atol=2**-8)

@@ -334,9 +334,9 @@ def test_targets_of_style():
     assert "statistic of shape (4, 4)" in text
 
 
-@pytest.mark.parametrize("decay", [1, -0.1, 2.0])
+@pytest.mark.parametrize("decay", [1, -0.1, 2.0, "much"])
 def test_decay_of_style(decay):
-    with pytest.raises(InputError, match=f"ema_decay={decay} has to be a share"):
+    with pytest.raises(InputError, match=f"ema_decay={decay!r} has to be a share"):
         style({"conv": np.eye(4)}, ema_decay=decay)
 
 
@@ -356,6 +356,9 @@ def test_blur_kernels_sum_to_5_and_17():
     assert large[2, 2:7].tolist() == [0.5 / 17] * 5
     assert (small.count_nonzero(), large.count_nonzero()) == (9, 25)
     assert objectives._torch_blur(impulse, 3).equal(blur(impulse))
+    # Its second argument is the number of channels, not the size of the kernel.
+    rgba = normal(2, 4, 6, 7)
+    assert objectives._torch_blur(rgba, out_c=4).equal(blur(rgba))
 
 
 @pytest.mark.parametrize("size", [3, 5])

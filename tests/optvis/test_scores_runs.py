@@ -197,6 +197,19 @@ def test_average_is_that_of_all_views_with_falling_weight():
         assert made(T).item() == pytest.approx((average - target).abs().mean().item(), abs=1e-13)
 
 
+def test_average_in_half_precision_takes_in_small_shares():
+    made, T = style({"conv": [[0.0]]}, ema_decay=0.999), Pass()
+    for n in range(101):
+        T.acts = {"conv": torch.ones(1, 1, 2, 2, dtype=torch.bfloat16) * min(n, 1)}
+        loss = made(T)
+    assert loss.dtype == torch.bfloat16
+    assert loss.item() == pytest.approx(1 - 0.999**100, rel=2**-8)
+
+
+def halved(acts):
+    return gram(acts) / 2
+
+
 def test_averages_of_several_styles_do_not_mix():
     first, second = {"conv": normal(4, 4)}, {"conv": normal(4, 4, seed=1)}
     parts = [
@@ -205,6 +218,8 @@ def test_averages_of_several_styles_do_not_mix():
         style(first, ema_decay=0.5),
         style(first, ema_decay=0.8, batch=0),
         style(first, ema_decay=0.8, batch=1),
+        style(first, ema_decay=0.8, loss_func=mean_l2),
+        style(first, ema_decay=0.8, style_func=halved),
     ]
     views = normal(4, 2, 4, 3, 3, seed=2)
     together, apart = Pass(), [Pass() for _ in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -11,7 +12,15 @@ from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.optvis import param, render, transform
 from lucent.optvis.loop import Run, RunSettings
-from lucent.optvis.objectives import Acts, Input, Objective, channel, objective
+from lucent.optvis.objectives import (
+    Acts,
+    Input,
+    Objective,
+    channel,
+    handle_batch,
+    objective,
+    product,
+)
 from lucent.optvis.param import Image
 from lucent.optvis.transform.base import RandomTransform, Scheduled
 
@@ -62,23 +71,63 @@ def test_each_draw_is_seen_and_the_score_is_their_mean():
     seen = []
 
     def watch(T):
-        seen.append(T("conv1").detach().clone())
+        seen.append(T("conv1").detach()[:, 0].mean((1, 2)))
         return -T("conv1").mean()
 
     several = channel("conv1", 0) + channel("conv1", 0, batch=1) + watch
     with run(several, draws=3, transforms=Brighter()) as steps:
         next(steps)
-    acts = seen[-1]
-    assert acts.shape[0] == 6
-    red = acts[:, 0].mean((1, 2))
-    assert torch.equal(red[:3], red[3:])  # the draws are shared by the images
-    assert len(set(red[:3].tolist())) == 3
+    red = torch.stack(seen[-3:])  # a row for each draw
+    assert red.shape == (3, 2)
+    assert torch.equal(red[:, 0], red[:, 1])  # the draws are shared by the images
+    assert len(set(red[:, 0].tolist())) == 3
     scores = [values[0] for values in steps.history.terms.values()]
-    assert scores[:2] == pytest.approx([red.mean().item(), red[3:].mean().item()])
+    assert scores[:2] == pytest.approx([red.mean().item(), red[:, 1].mean().item()])
 
 
-def test_draws_without_transforms_are_all_the_same():
-    with run(channel("conv1", 0, batch=1), draws=2) as steps:
+@handle_batch(1)
+def red_of_the_second(T):
+    return -T("conv1")[:, 0].mean()
+
+
+def likeness(T):
+    """torch-lucent's notebook on inversion compares rows like this."""
+    return -(T("conv1")[0] * T("conv1")[1]).mean() + T("input")[1].sum() * 0
+
+
+@pytest.mark.parametrize(
+    "made", [Objective(red_of_the_second), Objective(likeness), 2 * Objective(likeness) - 1]
+)
+def test_row_of_a_plain_function_is_an_image_whatever_the_draws(made):
+    image = tiny.Pixels(RED * torch.tensor([1.0, 0.5]).view(2, 1, 1, 1))
+    losses = []
+    for draws in (1, 3):
+        with run(made, image, draws=draws) as steps:
+            next(steps)
+        losses += steps.history.loss
+    assert losses[1] == pytest.approx(losses[0], abs=1e-7)
+
+
+def test_product_of_two_scores_is_that_of_each_draw():
+    seen = []
+
+    def watch(T):
+        seen.append(T("conv1").detach()[:, 0].mean())
+        return -T("conv1").mean()
+
+    made = product(channel("conv1", 0), channel("conv1", 0)) + watch
+    with run(made, draws=3, transforms=Brighter()) as steps:
+        next(steps)
+    reds = torch.stack(seen[-3:])
+    assert steps.history.terms["Product [Channel [conv1, 0, None], Channel [conv1, 0, None]]"] == [
+        pytest.approx(reds.square().mean().item())
+    ]
+    assert reds.square().mean() > reds.mean().square() + 1e-3
+
+
+@pytest.mark.parametrize("draws", [2, np.int64(2)])
+def test_draws_without_transforms_are_all_the_same(draws):
+    with run(channel("conv1", 0, batch=1), draws=draws) as steps:
         next(steps)
     assert steps.history.loss == [-0.25]
 
@@ -143,6 +192,32 @@ def test_a_stochastic_image_tells_the_objective_what_it_drew():
     assert torch.equal(shown[:, 0, 0, 0], torch.tensor(drawn[-1]) / 10)
 
 
+def test_a_snapshot_before_the_first_step_shows_what_that_step_sees():
+    with run(channel("conv1", 0), Cells(), steps=1) as steps:
+        start = steps.snapshot()
+        steps.iterate()
+        assert torch.equal(start, steps.snapshot())
+    assert steps.history.loss == [-start[:, 0].mean().item()]
+
+
+def test_a_resumed_run_shows_the_draw_of_the_last_step():
+    def cells():
+        return run(channel("conv1", 0), Cells(), steps=9)
+
+    for n in (0, 3, 4, 5):  # a single draw could be right by luck
+        with cells() as first:
+            for _ in range(n):
+                next(first)
+            state, shown = first.state_dict(), first.snapshot()
+            first.iterate()
+        with cells() as again:
+            next(again)
+            again.load_state_dict(state)
+            assert torch.equal(again.snapshot(), shown)
+            again.iterate()
+        assert again.history.loss == first.history.loss
+
+
 def test_an_optimizer_that_looks_around_sees_one_draw_per_step():
     drawn = []
 
@@ -164,6 +239,28 @@ def test_an_optimizer_that_looks_around_sees_one_draw_per_step():
     assert first > 1
     assert len(set(drawn[:first])) == 1
     assert len(set(drawn[first:])) == 1
+
+
+def test_an_optimizer_that_looks_around_finds_the_state_of_the_step_before():
+    found = []
+
+    def count(T):
+        found.append(T.state.get("n", 0))
+        T.state["n"] = found[-1] + 1
+        return (T("input") - 0.3).square().sum()
+
+    made = Run(
+        tiny.Chain(),
+        Objective(count),
+        tiny.Pixels(RED),
+        optimizer=lambda params: torch.optim.LBFGS(params, lr=0.1, max_iter=3),
+        settings=RunSettings(seed=0, steps=3),
+    )
+    with made:
+        made.iterate()
+    assert len(found) > 3
+    assert found == sorted(found)
+    assert set(found) == {0, 1, 2}
 
 
 def test_tensors_of_the_objective_are_moved_once_per_run():

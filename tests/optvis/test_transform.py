@@ -121,6 +121,14 @@ def test_random_scale_equals_its_twin(scale, height, width):
     np.testing.assert_allclose(random_scale([scale])(image), expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "scale", "size"), [(100, 1.1, 110), (50, 1.08, 54), (500, 1.1, 550)])
+def test_random_scale_gives_one_size_in_every_precision(n, scale, size, dtype):
+    # 1.1 is a little more in single precision, and so were 100 * 1.1 pixels rounded up.
+    image = torch.zeros(1, 1, n, n, dtype=dtype)
+    assert random_scale([scale])(image).shape[2:] == (size, size)
+
+
 def test_random_scale_pads_a_smaller_picture_to_the_size_it_had():
     tiny = random_scale([0.33])(torch.ones(1, 1, 3, 3))
     assert torch.equal(tiny, torch.tensor([[[[0, 0, 0], [0, 1.0, 0], [0, 0, 0]]]]))
@@ -377,3 +385,27 @@ def test_preprocess_inceptionv1_gives_minus_117_to_138():
     image = torch.tensor([0.0, 117 / 255, 1.0], dtype=torch.float64).view(1, 1, 1, 3)
     made = transform.preprocess_inceptionv1()(image.expand(2, 3, 1, 3))
     np.testing.assert_allclose(made[1, 2, 0], [-117, 0, 138], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: random_scale(1.1), r"random_scale got 1.1: give numbers, in a list"),
+        (lambda: random_rotate(5), r"random_rotate got 5: give numbers, in a list"),
+        (lambda: random_rotate(["left"]), r"random_rotate got \['left'\]: give numbers"),
+        (lambda: jitter("8"), r"jitter\(8\): .* whole number"),
+        (lambda: jitter(None), r"jitter\(None\): .* whole number"),
+        (lambda: jitter(1.5), r"jitter\(1.5\): .* whole number"),
+        (lambda: pad("3"), r"pad\(3\): .* whole number"),
+        (lambda: pad(3, 7), "pad has no mode '7'"),
+    ],
+)
+def test_arguments_of_another_type(make, text):
+    with pytest.raises(InputError, match=text):
+        make()
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 6), (1, 1, 5, 6), (3, 5, 6)])
+def test_normalize_of_another_number_of_channels(shape):
+    with pytest.raises(InputError, match=r"takes images \(B, 3, H, W\).*collapse_alpha_random"):
+        transform.normalize()(torch.zeros(shape))

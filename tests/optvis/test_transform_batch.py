@@ -352,6 +352,14 @@ def test_boxes_shrink_over_a_run_as_in_xplique():
     assert sides == pytest.approx([0.5, 0.275, 0.05], abs=1e-15)
 
 
+@pytest.mark.parametrize("nest", [lambda made: made, lambda made: [made], per_image])
+def test_a_schedule_that_gives_a_schedule_follows_the_step(nest):
+    made = scheduled(lambda step: nest(scheduled(half)))
+    image = doubles(1, 1, 12, 12)
+    for step, size in ((0, 4), (5, 10)):
+        assert made.at(step)(image).shape[2:] == (size, size)
+
+
 def test_a_schedule_may_give_a_list():
     made = scheduled(lambda step: [jitter(2), flip()])
     assert repr(made.at(0)) == repr(compose([jitter(2), flip()]))

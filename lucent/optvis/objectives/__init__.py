@@ -1,5 +1,7 @@
 """What to look for: objectives, their arithmetic, and the decorators that make new ones."""
 
+from torch import Tensor
+
 from lucent.optvis.objectives.base import Acts, Input, Objective, Term, as_objective
 from lucent.optvis.objectives.batchwise import alignment, channel_interpolate, diversity
 from lucent.optvis.objectives.directions import (
@@ -82,5 +84,10 @@ __all__ = [
     "wrap_objective",
 ]
 
-#: torch-lucent's name for the blur of `blur_input_each_step`.
-_torch_blur = blur
+
+def _torch_blur(tensor: Tensor, out_c: int = 3) -> Tensor:
+    """Return an image blurred as by `blur_input_each_step`, whatever number of channels is given.
+
+    torch-lucent's name and arguments.
+    """
+    return blur(tensor)

@@ -78,18 +78,20 @@ class Term:
     def value(self, T: Activations) -> Tensor:
         """Return the score as a 0-d tensor, without its weight.
 
-        Where the network saw several draws of each image, it is the mean of the draws' scores.
+        Where the network saw several draws of each image, it is the mean of the draws' scores: a
+        score sees the images of one draw at a time.
 
         Raises:
             InputError: the batch has no such row.
         """
-        reads_layers = "layer" in parameter_kinds(self.score).values()
+        reads_activations = {"layer", "T"} & {*parameter_kinds(self.score).values()}
         # T may be any function of layer names, such as a dictionary's get.
-        draws = getattr(T, "draws", 1) if reads_layers else 1
-        values = [self._value(T, draw, draws) for draw in range(draws)]
-        return values[0] if draws == 1 else torch.stack(values).mean()
+        draws = getattr(T, "draws", 1) if reads_activations else 1
+        if draws == 1:
+            return self._value(T)
+        return torch.stack([self._value(_one_draw(T, n, draws)) for n in range(draws)]).mean()
 
-    def _value(self, T: Activations, draw: int, draws: int) -> Tensor:
+    def _value(self, T: Callable[[str], Tensor]) -> Tensor:
         kinds = parameter_kinds(self.score)
         given = dict(self.arguments)
         for name, kind in kinds.items():
@@ -98,13 +100,37 @@ class Term:
             elif kind == "input":
                 given[name] = self._row(T(INPUT), INPUT)
             elif kind == "layer":
-                acts = T(given[name])
-                split = acts[draw::draws] if draws > 1 and given[name] != INPUT else acts
-                given[name] = self._row(split, given[name])
+                given[name] = self._row(T(given[name]), given[name])
         return self.score(**given).mean()
 
     def _row(self, acts: Tensor, layer: str) -> Tensor:
         return acts if self.row is None else one_row(acts, self.row, layer)
+
+
+class SomeRows:
+    """`T` with some rows of each activation only.
+
+    Args:
+        T: any function of layer names.
+        part: function of an activation and the name of its layer.
+    """
+
+    #: However many draws there were, this is about one of them.
+    draws = 1
+
+    def __init__(self, T: Callable[[str], Tensor], part: Callable[[Tensor, str], Tensor]) -> None:
+        self._T, self._part = T, part
+
+    def __call__(self, layer: str) -> Tensor:
+        return self._part(self._T(layer), layer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._T, name)
+
+
+def _one_draw(T: Callable[[str], Tensor], number: int, draws: int) -> SomeRows:
+    # The image is the same in all draws; only what the network made of it has a row for each.
+    return SomeRows(T, lambda acts, layer: acts if layer == INPUT else acts[number::draws])
 
 
 def one_row(acts: Tensor, row: int, layer: str) -> Tensor:
@@ -253,8 +279,14 @@ class Objective:
                 top of a module can be pickled.
 
         Raises:
-            InputError: it has no terms to schedule but a constant, or one is scheduled already.
+            InputError: the schedule is no function, or the objective has a constant or a schedule.
         """
+        if not callable(schedule):
+            raise InputError(
+                f"schedule={schedule!r} has to be a function of the number of steps done, for "
+                "example lambda step: 1 / (1 + step). A weight that stays is a factor: 0.5 * "
+                "objective."
+            )
         if self.bias or any(term.schedule is not None for term in self.terms):
             raise InputError(
                 "Only an objective without a constant and without a schedule can be scheduled: "

@@ -86,7 +86,7 @@ def diversity(layer: Acts) -> Tensor:
     # The floor keeps images without any activation from dividing by zero; 1e-5 is Lucid's.
     grams = F.normalize((acts @ acts.mT).flatten(1), dim=1, eps=1e-5)
     cosines = grams @ grams.T
-    return (cosines.sum() - cosines.trace()) / len(acts)
+    return (cosines.sum() - cosines.diagonal().sum()) / len(acts)
 
 
 def _several(acts: Tensor, name: str) -> Tensor:

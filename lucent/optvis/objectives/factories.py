@@ -17,6 +17,7 @@ from lucent.hooks import Activations
 from lucent.optvis.objectives.base import (
     Objective,
     ScoreFn,
+    SomeRows,
     Term,
     as_objective,
     described,
@@ -60,13 +61,16 @@ def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any
     """
     if score is None:
         return functools.partial(objective, whole_batch=whole_batch)
-    signature = _factory_signature(score, whole_batch)
+    signature, kinds = _factory_signature(score, whole_batch), parameter_kinds(score)
 
     @functools.wraps(score)
     def factory(*args: Any, **kwargs: Any) -> Objective:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        arguments = {name: _as_value(name, value) for name, value in bound.arguments.items()}
+        arguments = {
+            name: _as_layer(name, value) if kinds.get(name) == "layer" else _as_value(name, value)
+            for name, value in bound.arguments.items()
+        }
         row = None if whole_batch else _as_row(arguments.pop("batch"))
         term = Term(score, tuple(arguments.items()), row=row)
         shown = [*arguments.values()] + ([] if whole_batch else [row])
@@ -103,10 +107,23 @@ def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
     return inspect.Signature([*positional, *named], return_annotation=Objective)
 
 
+def _as_layer(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(
+            f"{name}={value!r} is not the name of a layer: give a string, such as '0' for the "
+            "first of a Sequential. lucent.modelzoo.util.get_model_layers(model) lists them."
+        )
+    return value
+
+
 def _as_value(name: str, value: Any) -> Any:
-    """Return an argument as a term keeps it: arrays as tensors of their own, all of them finite."""
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value.copy())
+    """Return an argument as a term keeps it: arrays as tensors of their own, all of them finite.
+
+    A tensor with one value becomes a number, such as the channel that `argmax` gave.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        # torch takes arrays of this machine's byte order only.
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     if isinstance(value, Tensor):
         value = value.detach().clone()
         if not value.isfinite().all():
@@ -114,10 +131,12 @@ def _as_value(name: str, value: Any) -> Any:
                 f"{name} has NaN or infinite values (of shape {tuple(value.shape)}); expected "
                 "finite numbers: torch.nan_to_num replaces them."
             )
+        return value.item() if value.dim() == 0 else value
     return value
 
 
 def _as_row(batch: Any) -> int | None:
+    batch = _as_value("batch", batch)
     if batch is None:
         return None
     if isinstance(batch, bool) or not isinstance(batch, numbers.Integral):
@@ -169,22 +188,11 @@ def handle_batch(batch: int | None = None) -> Callable[..., Any]:
     def decorator(loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
         if row is None:
             return loss
-        return functools.wraps(loss)(lambda T: loss(_OneRow(T, row)))
+        return functools.wraps(loss)(
+            lambda T: loss(SomeRows(T, lambda acts, layer: one_row(acts, row, layer)))
+        )
 
     return decorator
-
-
-class _OneRow:
-    """`T` with one image of the batch only."""
-
-    def __init__(self, T: Activations, row: int) -> None:
-        self._T, self._of = T, row
-
-    def __call__(self, layer: str) -> Tensor:
-        return one_row(self._T(layer), self._of, layer)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._T, name)
 
 
 def product(a: Objective, b: Objective) -> Objective:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -153,8 +154,8 @@ def style(
         targets: for each layer the statistic of the style image, what `style_func` gives for its
             activations; of several style images, their mean counts.
         ema_decay: where one step shows only a part of a large texture, compare a running average of
-            the statistic, which keeps this share of itself from step to step, 0 to 1. It begins
-            with the first step's; the gradient is that of the current view.
+            the statistic, which keeps this share of itself from view to view, 0 to 1; each draw of
+            a step is one. It begins with the first view's; the gradient is that of the current one.
         style_func: function of activations (B, ...) to a statistic of each image, (B, ...).
         loss_func: distance of two tensors, 0-d.
         batch: the image it is about; None takes the mean statistic of the batch.
@@ -172,12 +173,12 @@ def style(
             f"targets of type {type(targets).__name__} has to name the layers: give a dictionary "
             "such as {'mixed3a': gram(activations of the style image)}."
         )
-    if ema_decay is not None and not 0 <= ema_decay < 1:
+    if ema_decay is not None and not (isinstance(ema_decay, Real) and 0 <= ema_decay < 1):
         raise InputError(f"ema_decay={ema_decay!r} has to be a share, from 0 to less than 1.")
     options = {"ema_decay": ema_decay, "style_func": style_func, "loss_func": loss_func}
     parts = []
     for layer, target in targets.items():
-        key = _average_key(layer, target, ema_decay, batch)
+        key = _average_key(layer, target, batch, options)
         part = style_at(layer, target, key, batch, **options)
         parts.append(_called("style", part, [layer, ema_decay, batch]))
     return Objective.sum(parts)
@@ -205,11 +206,12 @@ def style_at(
             "same layer, with the same style_func."
         )
     if ema_decay is not None:
-        current = statistic.detach()
+        # In half precision, the small share of a new view would be rounded away.
+        current = statistic.detach().to(torch.promote_types(statistic.dtype, torch.float32))
         average = T.state.get(key, current).to(current).lerp(current, 1 - ema_decay)
         T.state[key] = average
         # The value of the average with the gradient of the current view.
-        statistic = statistic + (average - current)
+        statistic = average.to(statistic) + (statistic - statistic.detach())
     return -loss_func(statistic, wanted)
 
 
@@ -218,11 +220,14 @@ def _called(name: str, part: Objective, arguments: list[Any]) -> Objective:
     return part
 
 
-def _average_key(layer: str, target: Values, ema_decay: float | None, batch: int | None) -> str:
+def _average_key(layer: str, target: Values, batch: int | None, options: Mapping[str, Any]) -> str:
     """Return a name that differs for different objectives and is the same in a resumed run."""
     values = fitted(target, torch.empty(0, dtype=torch.float64), f"target of {layer!r}")
     checksum = zlib.crc32(values.detach().numpy().tobytes())
-    return f"style of {layer}, {batch}, {ema_decay}, {checksum:08x}"
+    # The text of a function has its address, which changes from run to run.
+    functions = (options["style_func"], options["loss_func"])
+    names = [getattr(function, "__qualname__", type(function).__name__) for function in functions]
+    return f"style of {layer}, {batch}, {options['ema_decay']}, {names}, {checksum:08x}"
 
 
 def _image(acts: Tensor, number: int, name: str) -> Tensor:

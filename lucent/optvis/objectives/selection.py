@@ -106,7 +106,8 @@ def fitted(values: Values | float, acts: Tensor, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.to(acts)
     try:
-        array = np.asarray(values, dtype=np.float64)
+        # NumPy takes None for NaN.
+        array = np.asarray("None" if values is None else values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}={values!r} cannot be made a tensor: give numbers.") from error
     if not np.isfinite(array).all():

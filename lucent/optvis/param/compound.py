@@ -154,7 +154,15 @@ def masked(image: Part, background: Part, mask: Picture) -> Image:
 
 
 def _as_part(part: Any) -> Image:
-    return ConstantImage(part) if isinstance(part, Tensor | np.ndarray) else as_image(part)
+    if isinstance(part, Tensor | np.ndarray):
+        return ConstantImage(part)
+    if isinstance(part, Image | tuple | list):
+        return as_image(part)
+    raise InputError(
+        "The parts of an image are images such as param.image(128), pairs (params, image_f), or "
+        f"pictures as tensors (C, H, W) or arrays (H, W, C), not a {type(part).__name__}: "
+        "lucent.misc.io.load reads files."
+    )
 
 
 def _as_picture(mask: Any) -> Any:

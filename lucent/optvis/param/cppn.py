@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lucent.errors import InputError
 from lucent.optvis.param.base import Image
-from lucent.optvis.param.spatial import checked_shape
+from lucent.optvis.param.spatial import checked_shape, is_count
 
 Size = int | Sequence[int]
 Activation = Callable[..., Any]
@@ -93,7 +93,7 @@ class CPPN(Image):
         normalize: bool = False,
     ) -> None:
         super().__init__()
-        _check_counts(batch=batch, width=min(widths))
+        _check_counts(batch=batch, layers=len(widths), width=min(widths, default=1))
         self.size = _checked_size(size)
         self.normalize = normalize
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -229,6 +229,9 @@ class _Function(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
 
+    def extra_repr(self) -> str:
+        return repr(self.function)
+
 
 def _module(activation_fn: Activation) -> nn.Module:
     made = activation_fn() if _makes_one(activation_fn) else activation_fn
@@ -266,12 +269,12 @@ def _width_after(activation: nn.Module, width: int) -> int:
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if int(count) != count or count < 1:
+        if not is_count(count):
             raise InputError(f"{name}={count} has to be a whole number of at least 1.")
 
 
 def _checked_size(size: Size) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    sides = tuple(size) if isinstance(size, Iterable) else (size, size)
     if len(sides) != 2:
         raise InputError(f"size={size!r} has to be a side in pixels or (height, width).")
     height, width = checked_shape(sides)

@@ -53,7 +53,8 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
         depth: of volumes (B, C, depth, h, w); None is pictures.
         alpha: add a fourth channel, opacity, which is squashed only.
         pyramid: number of resolutions, to describe space by a Laplacian pyramid instead.
-        squash: "sigmoid", or "clip", which reaches 0 and 1; see `ValidRGB`.
+        squash: "sigmoid", or "clip", which reaches 0 and 1 and suits a quarter of the learning
+            rate; see `ValidRGB`.
         init: the first image, in [0, 1], of the size given here: a tensor (C, H, W) or
             (B, C, *spatial), or an array (H, W, C) or (B, *spatial, C); with a batch of one it is
             that of every row. It is clamped to [1/512, 511/512], which is the same in 8 bits.
@@ -65,7 +66,7 @@ def image(  # noqa: PLR0913 - torch-lucent's arguments
 
     Raises:
         InputError: a size is not a whole number of at least 1, `sd` is negative, `init` does not
-            fit, or two arguments contradict each other.
+            fit or is far out of [0, 1], or two arguments contradict each other.
 
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
@@ -105,6 +106,13 @@ def _fitting(init: Picture, shape: tuple[int, ...]) -> Tensor:
         raise InputError(
             f"init has the shape {tuple(init.shape)}, {tuple(start.shape)} with the channels in "
             f"front; it has to be {shape}, or with a batch of one: resize it, or take other sizes."
+        )
+    low, high = start.min().item(), start.max().item()
+    if low < -1 or high > 2:
+        # Resizing overshoots by less than the range itself.
+        raise InputError(
+            f"init has values from {low:g} to {high:g}: they have to lie in [0, 1]. Divide 8-bit "
+            "values by 255, and undo a normalisation."
         )
     return start
 

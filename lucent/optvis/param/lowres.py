@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError
 from lucent.optvis.param.base import Image
 from lucent.optvis.param.resize_bilinear_nd import resize_bilinear_nd
-from lucent.optvis.param.spatial import RawImage, checked_sd, checked_shape
+from lucent.optvis.param.spatial import RawImage, checked_sd, checked_shape, is_count
 
 #: Pixels to shift by along each dimension, or for all; True is half of a low-resolution pixel.
 Offset = bool | int | Sequence[bool | int] | None
@@ -31,7 +33,7 @@ class LowresImage(Image):
         sd: standard deviation of the normal start values; None is 0.01.
 
     Raises:
-        InputError: the shapes differ in rank, or the offsets in number.
+        InputError: the shapes differ in rank, or the offsets in number, or one is not whole.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class LaplacianImage(RawImage):
         super().__init__()
         batch, channels, *size = checked_shape(shape)
         most = min(size).bit_length()
-        if not 1 <= n_levels <= most:
+        if not is_count(n_levels) or n_levels > most:
             raise InputError(
                 f"n_levels={n_levels} has to be 1 to {most} for an image of {tuple(size)}: every "
                 "level halves the resolution."
@@ -127,7 +129,21 @@ def _offsets(offset: Offset, shape: tuple[int, ...], underlying: tuple[int, ...]
             f"offset={offset} has {len(given)} entries for the {len(shape)} dimensions of {shape}."
         )
     half = [n // (2 * m) for n, m in zip(shape, underlying, strict=True)]
-    return [h if o is True else int(o or 0) for h, o in zip(half, given, strict=True)]
+    return [_shift(o, h) for h, o in zip(half, given, strict=True)]
+
+
+def _shift(offset: bool | int | None, half: int) -> int:
+    """Return the pixels to shift by along a dimension where True is so many."""
+    if isinstance(offset, bool | np.bool_):
+        return half if offset else 0
+    if offset is None:
+        return 0
+    if not isinstance(offset, Real) or offset % 1:
+        raise InputError(
+            f"The offset {offset!r} has to be a number of whole pixels, or True for half of a "
+            "low-resolution pixel."
+        )
+    return int(offset)
 
 
 def _shifted(image: Tensor, dim: int, shift: int) -> Tensor:

@@ -66,13 +66,16 @@ class MacoImage(Image):
 
     def forward(self) -> Tensor:
         """Return the image, (B, C, H, W)."""
-        spread, mean = torch.std_mean(self.phase, dim=(1, 2, 3), keepdim=True)
-        phase = self.angles + (self.phase - mean) / spread * _UNIFORM_DEVIATION
+        # Half precision has no Fourier transform.
+        own = self.phase.to(torch.promote_types(self.phase.dtype, torch.float32))
+        spread, mean = torch.std_mean(own, dim=(1, 2, 3), keepdim=True)
+        phase = self.angles + (own - mean) / spread * _UNIFORM_DEVIATION
         # These columns hold each frequency twice, with opposite phases in a real image. The
         # difference of uniform angles is uniform, too.
         phase = torch.where(self.own, phase - _mirrored(phase), phase)
-        spectrum = torch.polar(self.magnitude.expand_as(phase).contiguous(), phase)
-        return torch.fft.irfft2(spectrum, s=(self.height, self.width))
+        spectrum = torch.polar(self.magnitude.to(phase).expand_as(phase).contiguous(), phase)
+        image = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="forward")
+        return image.to(self.phase.dtype)
 
 
 def maco(
@@ -116,7 +119,13 @@ def maco(
     if spectrum is None:
         checked_shape((height, w))
         spectrum = fft_scale(height, w)
-    n_channels = channels or (spectrum.shape[0] if spectrum.ndim == 3 else 3)
+    if not isinstance(spectrum, Tensor | np.ndarray):
+        raise InputError(
+            "A spectrum is an array, a tensor or the name of a file, not a "
+            f"{type(spectrum).__name__}: param.measured_spectrum makes one of images."
+        )
+    own = spectrum.shape[0] if spectrum.ndim == 3 else 3
+    n_channels = own if channels is None else channels
     image = MacoImage((1 if batch is None else batch, n_channels, height, w), spectrum)
     return ValidRGB(image, color_matrix if n_channels == 3 else None)
 
@@ -185,7 +194,10 @@ def _triangular(sources: np.ndarray, targets: np.ndarray) -> Tensor:
 
 
 def _standardized(magnitude: Tensor, width: int) -> Tensor:
-    """Return the magnitudes without those of the means, scaled to an image of variance 1."""
+    """Return the magnitudes without those of the means, scaled to an image of variance 1.
+
+    They are those of a transform that divides by the number of pixels: below 1, in any precision.
+    """
     own = _own_columns(width)
     magnitude = torch.where(own, (magnitude + _mirrored(magnitude)) / 2, magnitude)
     magnitude[..., 0, 0] = 0
@@ -197,7 +209,7 @@ def _standardized(magnitude: Tensor, width: int) -> Tensor:
             f"The spectrum has no contrast: an image of {magnitude.shape[-2]} x {width} pixels "
             "made of it is plain."
         )
-    return magnitude / variance.sqrt()
+    return magnitude / variance.sqrt() / n_pixels
 
 
 def _own_columns(width: int) -> Tensor:

@@ -73,7 +73,8 @@ def measured_spectrum(
         (C, H, W // 2 + 1), float32, as `numpy.save` keeps it.
 
     Raises:
-        InputError: there are no images, they are not of this kind, or their sizes differ.
+        InputError: there are no images, they are not of this kind, their sizes differ, or the
+            colour matrix has no inverse.
 
     Source: Fel et al. 2023, Unlocking Feature Visualization for Deeper Networks with MAgnitude
     Constrained Optimization (https://arxiv.org/abs/2306.06805).
@@ -87,11 +88,21 @@ def measured_spectrum(
                 "Resize or crop them to one size first."
             )
         if color_matrix is not None and shape[0] == 3:
-            inverse = torch.from_numpy(np.linalg.inv(normalized_color_matrix(color_matrix)))
-            batch = torch.einsum("ij,bjhw->bihw", inverse, batch)
+            batch = torch.einsum("ij,bjhw->bihw", _inverse(color_matrix), batch)
         total = total + torch.fft.rfft2(batch).abs().sum(0)
         count += len(batch)
     return (total / count).float().numpy()
+
+
+def _inverse(color_matrix: ColorMatrix) -> Tensor:
+    """Return what decorrelates colours."""
+    try:
+        return torch.from_numpy(np.linalg.inv(normalized_color_matrix(color_matrix)))
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            f"The colour matrix {np.asarray(color_matrix).tolist()} has no inverse ({error}): use "
+            "color_matrix=None here and for param.maco, or that of images in colour."
+        ) from error
 
 
 def _batches(images: Iterable[Any]) -> Iterator[Tensor]:

@@ -31,7 +31,7 @@ def as_batch(picture: Picture, name: str) -> Tensor:
     if isinstance(picture, Tensor):
         tensor = picture.detach()
     elif picture.dtype.kind in "biuf":
-        tensor = torch.from_numpy(np.ascontiguousarray(picture))
+        tensor = torch.from_numpy(np.ascontiguousarray(picture, picture.dtype.newbyteorder("=")))
         tensor = tensor.movedim(-1, 0 if tensor.dim() == 3 else 1)
     else:
         raise InputError(f"{wanted}; it is of {picture.dtype}.")

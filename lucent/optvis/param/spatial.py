@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -88,15 +89,20 @@ class FourierImage(RawImage):
                 f"{tuple(shape)}."
             )
         batch, channels, *self.size = checked_shape(shape)
-        scale = torch.from_numpy(gain * spectrum_scale(self.size, decay_power)).float()
+        self.decay_power, self.gain = decay_power, gain
+        scale = self._scale()
         self.spectrum = nn.Parameter(torch.randn(batch, channels, *scale.shape, 2) * checked_sd(sd))
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self) -> Tensor:
         """Return the image whose coefficients these are."""
-        spectrum = torch.view_as_complex(self.spectrum) * self.scale
+        dtype, scale = self.spectrum.dtype, self.scale
+        if dtype in (torch.float16, torch.bfloat16):
+            # They have no Fourier transform, and float16 not the range of the scale.
+            dtype, scale = torch.float32, self._scale().to(scale.device)
+        spectrum = torch.view_as_complex(self.spectrum.to(dtype)) * scale
         # Lucid divides by 4 so that its learning rate suits this image and the pixels alike.
-        return torch.fft.irfftn(spectrum, s=self.size) / 4
+        return (torch.fft.irfftn(spectrum, s=self.size) / 4).to(self.spectrum.dtype)
 
     @torch.no_grad()
     def start_from(self, image: Tensor) -> None:
@@ -105,6 +111,10 @@ class FourierImage(RawImage):
         image, scale = image.cpu().double(), self.scale.cpu().double()
         spectrum = torch.fft.rfftn(4 * image, s=self.size) / scale
         self.spectrum.copy_(torch.view_as_real(spectrum))
+
+    def _scale(self) -> Tensor:
+        """Return what the coefficients are multiplied by, in single precision."""
+        return torch.from_numpy(self.gain * spectrum_scale(self.size, self.decay_power)).float()
 
 
 def pixel_image(
@@ -142,11 +152,16 @@ def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: one of them is not a whole number of at least 1.
     """
-    if not all(int(n) == n and n > 0 for n in shape):
+    if not all(is_count(n) for n in shape):
         raise InputError(
             f"The image shape {tuple(shape)} has to consist of whole numbers of at least 1."
         )
     return tuple(int(n) for n in shape)
+
+
+def is_count(n: object) -> bool:
+    """Tell whether something is a whole number of at least 1."""
+    return isinstance(n, Real) and float(n) >= 1 and float(n) % 1 == 0
 
 
 def __getattr__(name: str) -> object:

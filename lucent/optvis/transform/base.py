@@ -68,7 +68,8 @@ class RandomTransform(ABC):
             volumes = " or volumes (B, C, D, H, W)" if self.volumes else ""
             raise InputError(
                 f"{self!r} takes images (B, C, H, W){volumes}, not a tensor of shape "
-                f"{tuple(image.shape)}: leave it out, or bring the tensor into that shape."
+                f"{tuple(image.shape)}: leave it out of the transforms, or bring the tensor into "
+                "that shape."
             )
 
     def __call__(
@@ -215,7 +216,7 @@ class Scheduled:
     def at(self, step: int) -> Transform:
         """Return the transform after so many steps."""
         now = self.schedule(step)
-        return now if callable(now) else Compose(now)
+        return at(now if callable(now) else Compose(now), step)
 
     def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Apply the transform of step 0."""

@@ -70,9 +70,12 @@ def finite_numbers(values: Iterable[float], name: str) -> tuple[float, ...]:
     """Return the values as floats; the name is that of the transform that got them.
 
     Raises:
-        InputError: there is none, or one is not finite.
+        InputError: there is none, one is not finite, or they are no list of numbers.
     """
-    numbers = tuple(float(value) for value in values)
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} got {values!r}: give numbers, in a list.") from error
     if not numbers or not all(map(math.isfinite, numbers)):
         raise InputError(
             f"{name} got {list(numbers)}: give at least one number, all of them finite."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -274,9 +275,9 @@ def pad(
     Raises:
         InputError: the width is negative, the mode unknown, or a value not finite.
     """
-    if w < 0 or int(w) != w:
+    if not isinstance(w, Real) or not w >= 0 or w % 1:
         raise InputError(f"pad({w}): the width has to be a whole number of pixels, 0 or more.")
-    mode = mode.lower()
+    mode = str(mode).lower()
     if mode == "constant":
         return ConstantPad(int(w), _fill(constant_value))
     if mode not in ("reflect", "symmetric", "replicate", "circular"):
@@ -369,7 +370,7 @@ def roll(d: int) -> RandomTransform:
 
 
 def _whole(value: int, name: str) -> int:
-    if not value >= 1 or int(value) != value:
+    if not isinstance(value, Real) or not value >= 1 or value % 1:
         raise InputError(
             f"{name}({value}): the argument has to be a whole number of pixels, at least 1."
         )

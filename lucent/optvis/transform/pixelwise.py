@@ -32,7 +32,16 @@ class Normalize:
     std: tuple[float, ...]
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Return the normalised image, (B, C, H, W)."""
+        """Return the normalised image, (B, C, H, W).
+
+        Raises:
+            InputError: the image has another number of channels.
+        """
+        if len(self.mean) not in (1, image.shape[1]):
+            raise InputError(
+                f"{self!r} takes images (B, {len(self.mean)}, H, W), not a tensor of shape "
+                f"{tuple(image.shape)}: collapse_alpha_random() makes RGB of RGBA."
+            )
         mean, std = (
             constant(values, like=image).view(-1, *[1] * (image.dim() - 2))
             for values in (self.mean, self.std)

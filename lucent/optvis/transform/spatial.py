@@ -242,8 +242,11 @@ def box_crop(
 
 
 def _roundup(value: float) -> int:
-    """Return a size rounded up; the tolerance undoes the rounding of products like 1.1 * 10."""
-    return math.ceil(value - 1e-6)
+    """Return a size rounded up, as if its scale were exact: 1.1 * 100 pixels are not 111.
+
+    A scale that was drawn has the precision of float32, seven digits.
+    """
+    return math.ceil(value - 1e-6 * abs(value))
 
 
 def _rads2angle(angle: float, units: str) -> float:
