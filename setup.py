@@ -33,8 +33,8 @@ setup(
     description="Feature visualization for PyTorch: see what a vision network has learned",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    license_files=["LICENSE"],
+    license="Apache-2.0 AND MIT",  # the second one is that of three.js, which is in the package
+    license_files=["LICENSE", "lucent/misc/io/three/LICENSE"],
     packages=find_packages(include=["lucent", "lucent.*"]),
     package_data={
         "lucent": ["py.typed"],

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lucent.errors import LucentWarning, MissingExtra
+from lucent.errors import InputError, LucentWarning, MissingExtra
 
 
 def set_seed(seed: int) -> None:
@@ -174,9 +174,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
 
     Args:
-        path: the file to write; missing parent folders are made.
+        path: the file to write, "~" being the home folder; missing parent folders are made.
+
+    Raises:
+        InputError: the path is that of a folder.
     """
-    target = Path(path)
+    target = Path(os.path.expanduser(path))
+    if target.is_dir():
+        raise InputError(f"{str(path)!r} is a folder: name a file in it, such as 'name.png'.")
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept because writers choose the format by it.
     handle, name = tempfile.mkstemp(

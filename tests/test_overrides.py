@@ -155,6 +155,16 @@ def test_a_relu_that_computes_something_else_still_does():
             assert model(x).tolist() == expected
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_parts_are_left_alone():
+    model = nn.Sequential(torch.jit.script(nn.Sequential(nn.ReLU())), nn.ReLU())
+    x = torch.tensor([[-1.0]], requires_grad=True)
+    with redirected_relu(model):
+        (-model(x)).sum().backward()
+    assert x.grad.tolist() == [[0.0]]
+
+
 def test_functional_calls_are_left_alone_when_asked():
     x = torch.full((1, 2), -1.0, requires_grad=True)
     for relu, expected in ((F.relu, 0), (nn.ReLU(), -1)):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lucent import util
-from lucent.errors import MissingExtra
+from lucent.errors import InputError, MissingExtra
 from lucent.util import atomic_write, device_of, dtype_of, forked_rng, frozen_eval, set_seed
 
 
@@ -117,6 +117,15 @@ def test_atomic_write_leaves_the_old_file_when_the_block_fails(tmp_path):
         raise KeyboardInterrupt
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_atomic_write_to_a_folder(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    told = pytest.raises(InputError, match=r"pictures' is a folder: name a file in it")
+    with told, atomic_write(folder):
+        pass
+    assert os.listdir(tmp_path) == ["pictures"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")

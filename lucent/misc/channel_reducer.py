@@ -130,7 +130,7 @@ class ChannelReducer:
     def __dir__(self) -> list[str]:
         reducer = vars(self).get("_reducer")
         learned = [n for n in dir(reducer) if n.endswith("_") and not n.startswith("_")]
-        return [*super().__dir__(), *(name[:-1] for name in learned if hasattr(reducer, name))]
+        return [*{*super().__dir__(), *(name[:-1] for name in learned if hasattr(reducer, name))}]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._reducer!r})"
@@ -147,6 +147,11 @@ class ChannelReducer:
         if function is None:
             raise InputError(f"{name} has no {method}: it cannot do more than fit_transform.")
         rows, shape, dim = _rows(acts, dim)
+        if method.startswith("fit"):
+            self._dtype = rows.dtype
+        else:
+            # Some algorithms refuse another precision than the one that they learned in.
+            rows = rows.astype(self._dtype, copy=False)
         try:
             found = function(rows)
         except ValueError as error:
@@ -183,6 +188,8 @@ def _rows(acts: Any, dim: int | None) -> tuple[np.ndarray, tuple[int, ...], int]
         acts = acts.detach().to("cpu", torch.float32 if single else None).numpy()
     elif acts.dtype == np.float16:
         acts = acts.astype(np.float32)
+    if not np.issubdtype(acts.dtype, np.floating):
+        acts = acts.astype(np.float64)
     vectors = np.moveaxis(acts, dim, -1)
     rows = vectors.reshape(math.prod(vectors.shape[:-1]), vectors.shape[-1])
     if not np.isfinite(rows).all():

@@ -241,13 +241,14 @@ def _numbers(words: list[str], size: int) -> list[float]:
 
 def _corner(word: str, data: dict[str, list[list[float]]]) -> tuple[int, ...]:
     """Return the index of position, uv and normal that `i`, `i/j`, `i//k` or `i/j/k` stands for."""
-    indices = [int(index) if index else 0 for index in word.split("/")]
     found = []
-    for index, (tag, known) in zip([*indices, 0, 0], data.items(), strict=False):
-        # A negative index counts back from the vertex read last.
-        resolved = len(known) + index if index < 0 else index
-        if not 0 <= resolved < len(known) or (resolved == 0 and index):
-            raise ValueError(f"there is no {tag} with the index {index}")
+    for index, (tag, known) in zip([*word.split("/"), "", ""], data.items(), strict=False):
+        number = int(index or 0)
+        # A negative index counts back from the vertex read last; the first one has number 1.
+        resolved = len(known) + number if number < 0 else number
+        # Only the position has to be there.
+        if (index or tag == "v") and not 1 <= resolved < len(known):
+            raise ValueError(f"there is no {tag} with the index {number}")
         found.append(resolved)
     return tuple(found)
 

@@ -38,6 +38,7 @@ def resize(
     >>> resize(np.zeros((8, 6, 3)), ratios=0.5).shape
     (4, 3, 3)
     """
+    _check_array(image)
     if image.ndim not in (3, 4) or image.dtype.kind not in "iuf" or image.size == 0:
         raise InputError(
             f"An array of shape {image.shape} and dtype {image.dtype} cannot be resized: expected "
@@ -57,6 +58,14 @@ def resize(
         limits = np.iinfo(image.dtype)
         result = np.rint(np.clip(result, limits.min, limits.max))
     return (result if image.ndim == 4 else result[0]).astype(image.dtype)
+
+
+def _check_array(image: Any) -> None:
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"A {type(image).__name__} is no array (H, W, C): "
+            "lucent.misc.io.pictures.channels_last makes one of a tensor or a picture of Pillow's."
+        )
 
 
 def _size(
@@ -102,8 +111,17 @@ def composite(
             (0, 0) is the upper left corner, (1, 1) the lower right one.
 
     Raises:
-        InputError: the numbers of channels do not fit, or the picture does not fit on the other.
+        InputError: the numbers of channels do not fit, the picture does not fit on the other, or a
+            share is out of range.
     """
+    _check_array(background_image)
+    shares = (foreground_width_ratio, *foreground_position)
+    if background_image.ndim != 3 or len(shares) != 3 or not all(0 <= n <= 1 for n in shares):
+        raise InputError(
+            f"A background of shape {background_image.shape} with a foreground of width "
+            f"{foreground_width_ratio} at {foreground_position}: expected (H, W, C), and shares of "
+            "the background from 0 to 1, two for the position."
+        )
     result = background_image.copy()
     width = int(foreground_width_ratio * result.shape[1])
     if width < 1:
@@ -143,7 +161,8 @@ def soft_alpha_blend(
     """Return a transparent picture on white, with a faint copy of itself where it is transparent.
 
     Args:
-        image_with_alpha: (..., H, W, 4); what lies outside [0, 1] is clipped.
+        image_with_alpha: (..., H, W, 4), bytes, or floats of which what lies outside [0, 1] is
+            clipped.
         amount_background: share of the picture's colour behind it, the rest is white.
         gamma: of the screen: light is the value to this power, and light is what adds up.
 
@@ -153,12 +172,15 @@ def soft_alpha_blend(
     Raises:
         InputError: there is another number of channels.
     """
-    if image_with_alpha.shape[-1] != 4:
+    _check_array(image_with_alpha)
+    if image_with_alpha.shape[-1:] != (4,):
         raise InputError(
             f"A picture of shape {image_with_alpha.shape} has no transparency: expected four "
             "channels in the last axis."
         )
-    rgba = np.clip(image_with_alpha, 0, 1)  # there is no negative light
+    is_bytes = image_with_alpha.dtype == np.uint8
+    # There is no negative light.
+    rgba = image_with_alpha / 255 if is_bytes else np.clip(image_with_alpha, 0, 1)
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
     behind = amount_background * rgb + (1 - amount_background)
     return (alpha * rgb**gamma + (1 - alpha) * behind**gamma) ** (1 / gamma)

@@ -7,8 +7,9 @@ negative outside. Positions are pixels from the centre, x to the right and y dow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -54,12 +55,15 @@ class Style:
     fade_color: Color = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        if self.alias_factor < 1:
-            raise InputError(f"alias_factor={self.alias_factor!r} has to be at least 1.")
+        if not isinstance(self.alias_factor, Integral) or self.alias_factor < 1:
+            raise InputError(
+                f"alias_factor={self.alias_factor!r} has to be a whole number of at least 1."
+            )
         if not self.fade_over_distance > 0:
             raise InputError(f"fade_over_distance={self.fade_over_distance!r} has to be positive.")
         for name in ("color_a", "color_b", "fade_color"):
-            color = tuple(getattr(self, name))
+            given = getattr(self, name)
+            color = tuple(given) if isinstance(given, Iterable) else (given,)
             if len(color) != 3 or not all(0 <= value <= 1 for value in color):
                 raise InputError(
                     f"{name}={color} is no colour: give three numbers from 0 to 1, (red, green, "
@@ -93,8 +97,8 @@ def sample_binary_image(
     Source: Lucid, `misc.stimuli` (https://github.com/tensorflow/lucid).
     """
     options = Style(**style)
-    if size < 1:
-        raise InputError(f"size={size!r} has to be at least 1 pixel.")
+    if not isinstance(size, Integral) or size < 1:
+        raise InputError(f"size={size!r} has to be a whole number of pixels, at least 1.")
     device = None if generator is None else generator.device
     offsets = torch.rand(options.alias_factor, 2, generator=generator, device=device) - 0.5
     positions = torch.arange(size, device=device) - float(size // 2)
@@ -143,7 +147,7 @@ def rounded_corner(
     Args:
         orientation: where the outside opens to, in degrees; 0 is to the right, 90 down.
         r: radius of the curve, in pixels, where the corner is a right angle; 0 gives a sharp one.
-        angular_width: angle of the outside, in degrees; 180 gives a straight edge.
+        angular_width: angle of the outside, in degrees, at most 180, which gives a straight edge.
         size: width and height, in pixels.
         generator: of the offsets of `sample_binary_image`.
         **style: attributes of `Style`, such as `boundary_line=True`.
@@ -152,12 +156,18 @@ def rounded_corner(
         (1, 3, size, size) in [0, 1].
 
     Raises:
-        InputError: the radius is negative, the size is not positive, or a part of the style cannot
-            be used.
+        InputError: the radius is negative, the angle is out of range, the size is not positive, or
+            a part of the style cannot be used.
 
     Source: Lucid, `misc.stimuli` (https://github.com/tensorflow/lucid); used in Cammarata et al.
         2020, Curve Detectors (https://distill.pub/2020/circuits/curve-detectors).
     """
+    if not 0 < angular_width <= 180:
+        raise InputError(
+            f"angular_width={angular_width!r} has to be more than 0 and at most 180 degrees. A "
+            "wider outside is the inside of another corner: turn that by 180 degrees, take 360 - "
+            "angular_width, and exchange color_a and color_b."
+        )
     half = math.radians(angular_width) / 2
     normals = [math.radians(orientation) + sign * (math.pi / 2 - half) for sign in (1, -1)]
     # The rounding takes r (1 - 1/sqrt(2)) off the tip of the corner; this puts it back.

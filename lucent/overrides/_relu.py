@@ -134,7 +134,7 @@ def redirected_relu(model: nn.Module, *, functional: bool = True) -> AbstractCon
 
     The block has to hold the forward pass, and the backward pass too where the model uses
     `torch.utils.checkpoint`. A module that computes something else than its class does, because it
-    overrides `forward` or was given another one, is left alone.
+    overrides `forward` or was given another one, is left alone, and so is a scripted one.
 
     Args:
         model: any network, DataParallel and compiled ones too; its modules are as before when the

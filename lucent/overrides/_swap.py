@@ -112,9 +112,9 @@ def overridden(model: nn.Module, override: FunctionOverride, *, functional: bool
         functional: replace all functional calls in the block as well.
     """
     with ExitStack() as stack:
-        if any(_is_compiled(module) for module in model.modules()):
-            # To compile it anew for each block would take longer than a block lasts.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # To compile a model, or one that it is a part of, anew for each block would take longer
+        # than a block lasts.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         for module in model.modules():
             if _is_open_to(module, override):
                 stack.enter_context(_swapped_forward(module, _Forward(module, override)))
@@ -123,13 +123,10 @@ def overridden(model: nn.Module, override: FunctionOverride, *, functional: bool
         yield
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return "_orig_mod" in module._modules or module._compiled_call_impl is not None
-
-
 def _is_open_to(module: nn.Module, override: FunctionOverride) -> bool:
     """Whether the module computes what its class says, as it is or under another override."""
-    if type(module).forward not in [known.forward for known in override.modules]:
+    # The class of a scripted module has no forward.
+    if getattr(type(module), "forward", None) not in [known.forward for known in override.modules]:
         return False
     forward = vars(module).get("forward")
     return forward is None or (isinstance(forward, _Forward) and not forward.override.removes)

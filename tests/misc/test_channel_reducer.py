@@ -191,6 +191,8 @@ def test_dir_lists_what_was_learned():
     assert "components" not in dir(ChannelReducer())
     names = dir(nmf().fit(ACTS))
     assert {"components", "n_iter", "fit", "n_components", "_reducer"} <= set(names)
+    pca = dir(ChannelReducer(2, "PCA").fit(ACTS))
+    assert len(pca) == len(set(pca))
     assert repr(ChannelReducer(2, "PCA")) == "ChannelReducer(PCA(n_components=2))"
 
 
@@ -201,6 +203,18 @@ def test_dir_lists_what_was_learned():
 def test_a_number_of_components_that_is_none(number):
     with pytest.raises(InputError, match=rf"n_components={number!r} has to be a whole number of"):
         ChannelReducer(number)
+
+
+def test_activations_may_have_another_precision_than_those_learned_from():
+    acts = np.random.default_rng(0).random((2, 5, 5, 8))
+    reducer = ChannelReducer(2, random_state=0, tol=1e-2).fit(acts)
+    for dtype in (torch.float32, torch.bfloat16):
+        given = torch.from_numpy(acts).movedim(-1, 1).to(dtype)
+        reduced = reducer.transform(given)
+        assert reduced.dtype == dtype
+        assert torch.equal(reduced, reducer.transform(given.double()).to(dtype))
+    whole = ChannelReducer(2, random_state=0, tol=1e-2).fit((9 * acts).astype(np.int8))
+    assert whole.transform(9 * acts.astype(np.float32)).shape == (2, 5, 5, 2)
 
 
 def test_numpy_integers_are_numbers():

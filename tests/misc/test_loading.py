@@ -78,8 +78,9 @@ def test_picture_is_resized_to_width_and_height(tmp_path):
     numbers = np.array([[0, 0, 65535, 65535]] * 4, np.uint16)
     resized = load(io.BytesIO(png(numbers)), size=(9, 9))
     assert (resized.shape, resized.min(), resized.max()) == ((9, 9, 3), 0, 1)
-    with pytest.raises(InputError, match=r"size=\(0, 5\)"):
-        load(tmp_path / "a.png", size=(0, 5))
+    for size in ((0, 5), 5, (2.5, 5), (1, 2, 3)):
+        with pytest.raises(InputError, match=rf"size={re.escape(repr(size))}.*\(width, height\)"):
+            load(tmp_path / "a.png", size=size)
 
 
 def test_animation_gives_its_first_picture(tmp_path):
@@ -179,7 +180,7 @@ def test_file_that_ends_too_soon(tmp_path, name):
 
 def test_text_in_another_encoding(tmp_path):
     (tmp_path / "a.txt").write_bytes("Grüße".encode("latin-1"))
-    with pytest.raises(WeightsError, match="a.txt' is damaged.*utf-8"):
+    with pytest.raises(WeightsError, match="a.txt' is damaged.*utf-8.*encoding='latin-1'"):
         load(tmp_path / "a.txt")
     assert load(tmp_path / "a.txt", encoding="latin-1") == "Grüße"
 
@@ -319,4 +320,6 @@ def test_wrong_options_fetch_nothing(server):
     for call in (partial(load, size=(2, 2)), partial(load, fmt="pkl")):
         with pytest.raises(InputError):
             call(server.url("/a/x.json"))
+    with pytest.raises(InputError, match="size=0 is no size"):
+        load(server.url("/a/x.png"), size=0)
     assert server.asked == []

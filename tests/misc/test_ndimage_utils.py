@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 
 from lucent.errors import InputError
 from lucent.misc.ndimage_utils import composite, resize, soft_alpha_blend
@@ -163,6 +166,20 @@ def test_pictures_that_do_not_fit():
         composite(IMAGE, np.ones((2, 2, 3), np.uint8), 0.5)
 
 
+@pytest.mark.parametrize(
+    ("width", "place"), [(-0.5, (0, 0)), (2, (0, 0)), (0.5, (2, 0)), (0.5, (0, -1)), (0.5, (0,))]
+)
+def test_shares_that_are_none(width, place):
+    with pytest.raises(InputError, match=rf"width {width} at .*shares of the background from 0 to"):
+        composite(IMAGE, np.ones((2, 2, 3)), width, place)
+
+
+@pytest.mark.parametrize("function", [partial(resize, ratios=2), soft_alpha_blend])
+def test_what_is_no_array(function):
+    with pytest.raises(InputError, match=r"A Tensor is no array \(H, W, C\).*channels_last"):
+        function(torch.rand(4, 8, 6))
+
+
 # Transparency
 
 
@@ -184,6 +201,11 @@ def test_opaque_picture_is_itself_and_nothing_is_white():
     np.testing.assert_allclose(soft_alpha_blend(clear, amount_background=0), 1, rtol=1e-12)
     batch = soft_alpha_blend(np.stack([opaque, clear]), gamma=1)
     np.testing.assert_allclose(batch[1], 0.333 * IMAGE + 0.667, rtol=1e-12)
+
+
+def test_bytes_are_shares_of_255():
+    picture = np.random.default_rng(0).integers(0, 256, (4, 5, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(soft_alpha_blend(picture), soft_alpha_blend(picture / 255))
 
 
 def test_colours_beyond_the_screen_are_clipped():

@@ -217,6 +217,24 @@ def test_sheet_of_unequal_pictures():
         tiled([np.zeros((3, 2, 3)), np.zeros((2, 2, 3))])
     with pytest.raises(InputError, match="columns=0"):
         tiled(np.zeros((2, 2, 2, 3)), 0)
+    with pytest.raises(InputError, match="gap=-1: .* has 0 pixels or more"):
+        tiled(np.zeros((2, 2, 2, 3)), gap=-1)
+    with pytest.raises(InputError, match="width=0: .*at least a pixel wide"):
+        contact_sheet(np.zeros((2, 2, 2, 3)), width=0)
+
+
+def test_true_is_white():
+    mask = np.eye(3) > 0
+    np.testing.assert_array_equal(to_pil(mask), 255 * mask)
+    np.testing.assert_array_equal(contact_sheet([mask])[..., 0], 255 * mask)
+
+
+def test_tensors_become_pictures_of_pillow():
+    array = np.random.default_rng(0).random((4, 5, 3), np.float32)
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    np.testing.assert_array_equal(to_pil(tensor), to_pil(array))
+    with pytest.raises(InputError, match=r"shape \(2, 4, 5, 3\) is no picture.*one of several"):
+        to_pil(tensor.expand(2, -1, -1, -1))
 
 
 def test_slices_of_a_volume_are_laid_out_in_a_square():

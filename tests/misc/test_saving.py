@@ -100,6 +100,17 @@ def test_quality_is_passed_on(tmp_path):
     np.testing.assert_array_equal(stored(tmp_path / "a.webp"), BYTES)
 
 
+def test_misspelt_option_of_a_picture_was_ignored(tmp_path):
+    with pytest.raises(InputError, match=r"qualty=3 is no option of .jpg.*Did you mean 'quality'"):
+        save(BYTES, tmp_path / "a.jpg", qualty=3)
+    save(BYTES, tmp_path / "a.jpg", quality=3, optimize=True, subsampling=0)
+
+
+def test_lists_of_unequal_arrays_are_no_array(tmp_path):
+    with pytest.raises(InputError, match=r"list is no array .*\.npz keeps several"):
+        save([np.ones(2), np.ones(3)], tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize(
     ("thing", "text"),
     [
@@ -284,6 +295,16 @@ def test_addresses_are_refused():
         save(TEXTURE, "https://a.org/b.npy")
 
 
+def test_home_folder_is_found_by_its_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save("hello", "~/notes/a.txt")
+    assert (tmp_path / "notes" / "a.txt").read_text() == load("~/notes/a.txt") == "hello"
+    save("hello", "~a.txt")
+    assert sorted(os.listdir(tmp_path)) == ["notes", "~a.txt"]
+
+
 def test_folders_are_made(tmp_path):
     save([1], tmp_path / "new" / "folder" / "a.json")
     assert load(tmp_path / "new" / "folder" / "a.json") == [1]
@@ -367,6 +388,16 @@ def test_gif_holds_every_picture_in_order_and_repeats(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "kind", [np.array, Image.fromarray, lambda array: torch.tensor(array).permute(2, 0, 1)]
+)
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
+def test_single_picture_is_a_video_of_one(tmp_path, name, kind):
+    pytest.importorskip("av")
+    picture = np.random.default_rng(0).integers(0, 256, (6, 4, 3)).astype(np.uint8)
+    assert save(kind(picture), tmp_path / name)["shape"] == (1, 6, 4, 3)
+
+
 def test_gif_of_any_speed_takes_its_time(tmp_path):
     save(PLAIN, tmp_path / "a.gif", fps=30)
     _, durations, _ = gif_frames(tmp_path / "a.gif")
@@ -418,13 +449,20 @@ def test_mp4_without_its_package(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("fps", [0, -1, np.inf, np.nan])
+@pytest.mark.parametrize("fps", [0, -1, 1e-4, np.inf, np.nan])
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
 def test_impossible_speed(tmp_path, name, fps):
     pytest.importorskip("av")
     with pytest.raises(InputError, match=f"fps={fps}: the number of pictures a second is positive"):
         save(PLAIN, tmp_path / name, fps=fps)
     assert os.listdir(tmp_path) == []
+
+
+def test_speed_is_a_number_of_any_type(tmp_path):
+    pytest.importorskip("av")
+    for name in ("a.gif", "a.mp4"):
+        for fps in (np.float32(3), np.int64(3)):
+            assert save(PLAIN, tmp_path / name, fps=fps)["type"] == "video"
 
 
 def test_speed_that_no_gif_has(tmp_path):

@@ -262,9 +262,9 @@ def test_no_number_has_no_colour():
         show(np.array([[0, np.nan]]))
 
 
-@pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0, np.nan), (0, np.inf)])
+@pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0, np.nan), (0, np.inf), (0, 1, 2)])
 def test_domain_that_is_no_interval(domain):
-    with pytest.raises(InputError, match=re.escape(f"({domain[0]}, {domain[1]}) is no interval")):
+    with pytest.raises(InputError, match=re.escape(f"{domain} is no interval")):
         show(PICTURES[0], domain)
 
 

@@ -223,8 +223,11 @@ def test_the_style_reaches_the_corner():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"size": 0}, r"size=0 has to be at least 1 pixel"),
-        ({"alias_factor": 0}, r"alias_factor=0 has to be at least 1"),
+        ({"size": 0}, r"size=0 has to be a whole number of pixels, at least 1"),
+        ({"size": 8.5}, r"size=8.5 has to be a whole number of pixels"),
+        ({"alias_factor": 0}, r"alias_factor=0 has to be a whole number of at least 1"),
+        ({"alias_factor": 1.5}, r"alias_factor=1.5 has to be a whole number"),
+        ({"color_b": 1}, r"color_b=\(1,\) is no colour: give three numbers"),
         (
             {"color_a": (255, 0, 0)},
             r"color_a=\(255, 0, 0\) is no colour: give three numbers from 0 to 1",
@@ -232,6 +235,8 @@ def test_the_style_reaches_the_corner():
         ({"fade_color": (0.5,)}, r"fade_color=\(0.5,\) is no colour"),
         ({"fade_over_distance": 0}, r"fade_over_distance=0 has to be positive"),
         ({"r": -1}, r"r=-1 has to be a radius"),
+        ({"angular_width": 270}, r"angular_width=270 has to be .* at most 180.*exchange color_a"),
+        ({"angular_width": 0}, r"angular_width=0 has to be more than 0"),
     ],
 )
 def test_wrong_options(options, text):

@@ -121,9 +121,14 @@ def test_only_the_image_gets_gradients():
 
 
 def test_the_model_is_in_eval_mode_during_a_run_and_as_it_was_afterwards():
-    model = tiny.Normed()
+    model, modes = tiny.Normed(), []
     before = tiny.condition(model)
-    finished(Run(model, channel("frozen", 0), tiny.Pixels(start(torch.float32))), 3)
+    made = Run(model, channel("frozen", 0), tiny.Pixels(start(torch.float32)))
+    with made:
+        for _ in range(3):
+            next(made)
+            modes += [module.training for module in model.modules()]
+    assert not any(modes)
     assert tiny.condition(model) == before
 
 

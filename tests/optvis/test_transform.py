@@ -341,13 +341,6 @@ def test_random_rotate_does_not_round_to_single_precision():
     assert not torch.equal(there_and_back, image)
 
 
-def test_random_rotate_does_not_take_three_point_one_four_for_pi():
-    image = doubles(1, 1, 9, 9)
-    degrees = random_rotate([180 / np.pi])(image)
-    np.testing.assert_allclose(degrees, random_rotate([1], "radians")(image), rtol=0, atol=1e-13)
-    assert torch.equal(random_rotate([360])(image), image)
-
-
 def test_normalize_takes_the_batch_at_once():
     batch = doubles(3, 3, 4, 5)
     alone = torch.cat([transform.normalize()(image) for image in batch.split(1)])

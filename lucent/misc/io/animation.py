@@ -10,12 +10,21 @@ import numpy as np
 from PIL import Image
 
 from lucent.errors import InputError
-from lucent.misc.io.pictures import Picture, channels_last, coloured, tiled, to_pil
+from lucent.misc.io.pictures import (
+    Picture,
+    channels_last,
+    coloured,
+    pictures_of,
+    tiled,
+    to_pil,
+)
 from lucent.misc.io.serialize_array import format_name, in_bytes
 from lucent.util import optional
 
 # Hundredths of a second are a GIF's unit, and browsers slow down what is shown for less than two.
 _GIF_FPS = 50
+# They are counted with 16 bits, which are enough for eleven minutes.
+_SLOWEST = 1 / 600
 # "Visually lossless or nearly so", https://trac.ffmpeg.org/wiki/Encode/H.264#crf.
 _CRF = "18"
 
@@ -27,14 +36,14 @@ def frames_of(
 
     Args:
         sequence: (T, H, W, C), a tensor (T, C, H, W), or a list of pictures of one shape; in a list
-            a batch is laid out in a row.
+            a batch is laid out in a row. A single picture is a sequence of one.
         domain: the values that become black and white, None for the smallest and the largest of
             all; bytes are taken as they are unless it is another interval than (0, 1).
 
     Raises:
         InputError: there is no picture, or their shapes differ.
     """
-    items = sequence if isinstance(sequence, Sequence) else channels_last(sequence)
+    items = sequence if isinstance(sequence, Sequence) else pictures_of(sequence)
     arrays = [coloured(channels_last(item)) for item in items]
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1:
@@ -74,8 +83,10 @@ def animated(frames: Sequence[Image.Image], fmt: str, *, fps: float) -> bytes:
 
 
 def _check_speed(fps: float, name: str) -> None:
-    if not 0 < fps < float("inf"):
-        raise InputError(f"fps={fps}: the number of pictures a second is positive.")
+    if not _SLOWEST <= fps < float("inf"):
+        raise InputError(
+            f"fps={fps}: the number of pictures a second is positive, at least one in ten minutes."
+        )
     if name == "GIF" and fps > _GIF_FPS:
         raise InputError(
             f"fps={fps}: a GIF shows at most {_GIF_FPS} pictures a second; write an .mp4."
@@ -97,7 +108,7 @@ def mp4(frames: Sequence[Image.Image], *, fps: float) -> bytes:
     _check_speed(fps, "MP4")
     arrays, buffer = [_even(frame) for frame in frames], io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        rate = Fraction(fps).limit_denominator(1001)  # 30000/1001 is the speed of television
+        rate = Fraction(float(fps)).limit_denominator(1001)  # 30000/1001 is the speed of television
         stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
         stream.height, stream.width = arrays[0].shape[:2]
         stream.pix_fmt = "yuv420p"  # the only one that every player knows

@@ -12,6 +12,13 @@ from lucent.errors import InputError, suggestion
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TEXTS = (".txt", ".md")
 PICKLES = (".pickle", ".pkl")
+#: What Pillow's writers of these pictures take; they ignore all else.
+_OF_PILLOW = (
+    "alpha_quality", "bits", "comment", "compress_level", "compress_type", "dictionary", "dpi",
+    "exact", "exif", "icc_profile", "keep_rgb", "lossless", "method", "optimize", "pnginfo",
+    "progressive", "qtables", "quality", "restart_marker_blocks", "restart_marker_rows", "smooth",
+    "streamtype", "subsampling", "transparency", "xmp",
+)  # fmt: skip
 
 
 def ending_of(name: str) -> tuple[str, bool]:
@@ -28,9 +35,9 @@ def ending_of(name: str) -> tuple[str, bool]:
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], ending: str) -> None:
     """Raise an InputError where a reader or writer does not take the options given."""
     parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known += _OF_PILLOW
     for name in options:
         if name not in known:
             raise InputError(

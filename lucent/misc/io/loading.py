@@ -120,7 +120,7 @@ def _located(name: str, cache: Folder, reader: Callable[[str], _Read]) -> Any:
 
 def _contents(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return Path(os.path.expanduser(path)).read_bytes()
     except OSError as error:
         raise WeightsError(
             f"The file {path!r} cannot be read: {error.strerror}. Paths start from {os.getcwd()}."
@@ -161,6 +161,8 @@ def _reader(name: str, *, fmt: str | None, unsafe: bool, options: dict[str, Any]
     ending, packed = ending_of(name if fmt is None else f"x.{fmt.removeprefix('.')}")
     reader, what = _READERS.get(ending, _picture), repr(name) if name else "What was given"
     check_options(reader, options, ending)
+    if (size := options.get("size")) is not None:
+        options = {**options, "size": _checked_size(size)}
     if ending in PICKLES and not unsafe:
         raise refuse_pickle(ending)
 
@@ -183,9 +185,11 @@ def _failure(error: Exception, what: str, ending: str) -> LucentError:
             f"{what} cannot be read: it is no picture, and its ending tells no other format. "
             f"{unknown_ending(ending, _READERS)} Name its format, as in fmt='png'."
         )
+    is_text = ending in (*TEXTS, ".json") and isinstance(error, UnicodeError | LookupError)
+    name = "encoding, as in encoding='latin-1'" if is_text else "format, as in fmt='png'"
     return WeightsError(
         f"{what} is damaged or no {ending[1:]} file ({type(error).__name__}: {error}). Write or "
-        "fetch it again (cache='purge'), or name its format, as in fmt='png'."
+        f"fetch it again (cache='purge'), or name its {name}."
     )
 
 
@@ -193,14 +197,23 @@ def _picture(data: bytes, unsafe: bool, *, size: tuple[int, int] | None = None) 
     with Image.open(io.BytesIO(data)) as file:
         picture = Image.fromarray(channels_last(ImageOps.exif_transpose(file)))
     if size is not None:
-        if min(size) < 1:
-            raise InputError(f"size={size}: a picture is at least a pixel wide and high.")
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     array = np.asarray(picture)
     if array.dtype == np.uint8:
         array = array / np.float32(255)
     array = np.clip(array, 0, 1)  # a sharp resize of floats exceeds their range
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    sides = np.asarray(size)
+    if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
+        raise InputError(
+            f"size={size!r} is no size of a picture: give two whole numbers of pixels, (width, "
+            "height)."
+        )
+    width, height = sides.tolist()
+    return width, height
 
 
 def _npy(data: bytes, unsafe: bool) -> np.ndarray:

@@ -92,23 +92,30 @@ def coloured(array: np.ndarray) -> np.ndarray:
     return collapse_channels(array / 255 if array.dtype == np.uint8 else array)
 
 
-def to_pil(array: np.ndarray) -> Image.Image:
-    """Return a picture of an array; values outside [0, 1] are clipped, bytes taken as they are.
+def to_pil(array: Picture) -> Image.Image:
+    """Return a picture as Pillow's; values outside [0, 1] are clipped, bytes taken as they are.
 
     Args:
-        array: (H, W) or (H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGBA), floats in [0, 1] or
-            uint8.
+        array: (H, W) or (H, W, C) with C = 1 (grey), 3 (RGB) or 4 (RGBA), or a tensor (C, H, W);
+            floats in [0, 1], uint8 or bool.
 
     Raises:
         InputError: the shape is none of these, or a value is NaN.
     """
+    array = channels_last(array)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in _CHANNELS:
+        remedy = (
+            "Pick three channels, for example array[..., :3], or make colours of all with "
+            "lucent.misc.io.collapse_channels.collapse_channels(array)."
+            if array.ndim == 3
+            else "Take one of several, array[0], or lay them out with "
+            "lucent.misc.io.pictures.contact_sheet(array)."
+        )
         raise InputError(
             f"An array of shape {array.shape} is no picture: expected (H, W) or (H, W, C) with C "
-            "= 1, 3 or 4. Pick three channels, for example array[..., :3], or make colours of all "
-            "with lucent.misc.io.collapse_channels.collapse_channels(array)."
+            f"= 1, 3 or 4. {remedy}"
         )
     array = to_bytes(array)
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
@@ -117,11 +124,15 @@ def to_pil(array: np.ndarray) -> Image.Image:
 def to_bytes(array: np.ndarray) -> np.ndarray:
     """Return floats in [0, 1] as bytes, rounded, what lies outside clipped; bytes as they are.
 
+    Of booleans, True is white.
+
     Raises:
         InputError: a value is NaN, or the numbers are integers other than uint8.
     """
     if array.dtype == np.uint8:
         return array
+    if array.dtype == np.bool_:
+        return array * np.uint8(255)
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(
             f"A picture of {array.dtype} has no known range: give floats in [0, 1], or bytes "
@@ -167,8 +178,11 @@ def tiled(
         images = [tiled(volume, _near_square(len(volume)), gap=1) for volume in images]
     batch = np.stack(list(images))
     columns = len(batch) if columns is None else columns
-    if columns < 1:
-        raise InputError(f"columns={columns}: a row holds at least one picture.")
+    if columns < 1 or gap < 0:
+        raise InputError(
+            f"columns={columns}, gap={gap}: a row holds at least one picture, and the gap between "
+            "two has 0 pixels or more."
+        )
     count, height, width, channels = batch.shape
     rows = -(-count // columns)
     white = 255 if batch.dtype == np.uint8 else 1
@@ -203,7 +217,8 @@ def contact_sheet(
         (H', W', 3), uint8; `save` writes it.
 
     Raises:
-        InputError: there is another number of captions than of pictures, or none at all.
+        InputError: there is another number of captions than of pictures, none at all, or no size
+            of that kind.
 
     >>> contact_sheet(np.zeros((3, 8, 8, 3)), columns=2, gap=4).shape
     (20, 20, 3)
@@ -230,6 +245,8 @@ def _near_square(count: int) -> int:
 def _fitted(picture: Image.Image, width: int | None) -> Image.Image:
     if width is None or width == picture.width:
         return picture
+    if width < 1:
+        raise InputError(f"width={width}: a picture on a sheet is at least a pixel wide.")
     height = max(1, round(picture.height * width / picture.width))
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
@@ -251,7 +268,7 @@ def _cut(text: str, width: int) -> str:
     return text if short == text else short + "..."
 
 
-def save_picture(array: np.ndarray, path: str | os.PathLike[str]) -> None:
+def save_picture(array: Picture, path: str | os.PathLike[str]) -> None:
     """Write a picture; the file appears when it is complete.
 
     Args:

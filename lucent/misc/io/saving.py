@@ -47,11 +47,11 @@ def save(
     """Write something to a file, which appears under its name when it is complete.
 
     Args:
-        thing: for .png, .jpg and .webp a picture as `show` takes it, several side by side, Pillow's
-            as it is; for .gif and .mp4 pictures (T, H, W, C), or a list of pictures or batches such
-            as `render_vis` returns; for .npy an array; for .npz a dict or a list of arrays; for
-            .json what JSON knows, and arrays, sets and what has a method `to_json`; for .txt and
-            .md a str or a list of lines; for any other ending a str.
+        thing: for .png, .jpg and .webp a picture of 1, 3 or 4 channels as `show` takes it, several
+            side by side, Pillow's as it is; for .gif and .mp4 pictures (T, H, W, C), or a list of
+            pictures or batches such as `render_vis` returns; for .npy an array; for .npz a dict or
+            a list of arrays; for .json what JSON knows, and arrays, sets and what has a method
+            `to_json`; for .txt and .md a str or a list of lines; for any other ending a str.
         path: its ending chooses the format, and a further .xz compresses by LZMA; missing folders
             are made.
         allow_unsafe_formats: write Python objects too, to .pickle, .npy and .npz.
@@ -161,7 +161,12 @@ def _npz(thing: Any, target: _Target) -> Facts:
 
 
 def _array(thing: Any, target: _Target) -> np.ndarray:
-    array = as_numpy(thing) if isinstance(thing, torch.Tensor) else np.asarray(thing)
+    try:
+        array = as_numpy(thing) if isinstance(thing, torch.Tensor) else np.asarray(thing)
+    except ValueError as error:
+        raise InputError(
+            f"{_described(thing)} is no array ({error}): .npz keeps several."
+        ) from error
     if array.dtype.hasobject and not target.unsafe:
         raise refuse_pickle(target.ending)
     return array

@@ -85,14 +85,16 @@ def in_bytes(array: np.ndarray, domain: tuple[float, float] | None) -> np.ndarra
         return array.copy()
     # Differences of bytes wrap, and those of half precision overflow.
     array = array.astype(np.result_type(array.dtype, np.float32))
-    low, high = (array.min(), array.max()) if domain is None else domain
-    if domain is None and low == high:  # what has no contrast is black
-        high = low + 1
-    if not (np.isfinite([low, high]).all() and low < high):
+    limits = (array.min(), array.max()) if domain is None else tuple(domain)
+    if domain is None and limits[0] == limits[1]:  # what has no contrast is black
+        limits = limits[0], limits[0] + 1
+    if len(limits) != 2 or not (np.isfinite(limits).all() and limits[0] < limits[1]):
         raise InputError(
-            f"The domain ({low}, {high}) is no interval: give two finite numbers, the smaller "
-            "first, such as domain=(0, 1), and an array without NaN and infinite values."
+            f"The domain ({', '.join(map(str, limits))}) is no interval: give two finite numbers, "
+            "the smaller first, such as domain=(0, 1), and an array without NaN and infinite "
+            "values."
         )
+    low, high = limits
     return to_bytes((array - low) / (high - low))
 
 
