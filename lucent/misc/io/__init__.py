@@ -2,6 +2,6 @@
 
 from lucent.misc.io.loading import load
 from lucent.misc.io.saving import save
-from lucent.misc.io.showing import show
+from lucent.misc.io.showing import animate_sequence, image, images, show, textured_mesh
 
-__all__ = ["load", "save", "show"]
+__all__ = ["animate_sequence", "image", "images", "load", "save", "show", "textured_mesh"]
