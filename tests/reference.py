@@ -130,3 +130,7 @@ def seeded(seed=0):
 
 def doubles(*shape):
     return torch.rand(*shape, dtype=torch.float64, generator=seeded())
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import torch
-from reference import seeded
 
 
 class Pass:
@@ -17,10 +15,6 @@ class Pass:
 
     def __call__(self, layer):
         return self.acts[layer]
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
 
 
 def positions(acts: np.ndarray) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from reference import normal
 from torch import nn
 from torch.nn import functional as F
 
@@ -66,21 +67,6 @@ NOT_LINEARISED = [
 ]  # fmt: skip
 
 
-class Calling(nn.Module):
-    """A model that calls a function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def derivative(model, x, incoming=None):
     """The gradient of the sum of the output, or with a weight for each of its values."""
     x = x.clone().requires_grad_()
@@ -100,7 +86,7 @@ class Circuit(nn.Module):
         self.functional = functional
         self.conv1, self.conv2 = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 2)
         for seed, parameter in enumerate(self.parameters()):
-            parameter.data = draw(*parameter.shape, seed=seed)
+            parameter.data = normal(*parameter.shape, seed=seed)
         self.relu, self.pool = nn.ReLU(inplace), nn.MaxPool2d(2)
 
     def forward(self, x):
@@ -125,7 +111,7 @@ class Circuit(nn.Module):
 )
 def test_gradients_of_a_circuit_are_its_expanded_weights(model, override):
     for seed in (3, 4):
-        x = draw(1, 3, 5, 5, seed=seed)
+        x = normal(1, 3, 5, 5, seed=seed)
         for channel in range(2):
             one = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
             one[0, channel] = 1
@@ -137,7 +123,7 @@ def test_gradients_of_a_circuit_are_its_expanded_weights(model, override):
 
 @pytest.mark.parametrize("functional", [False, True])
 def test_values_are_those_of_the_linear_network(functional):
-    model, x = Circuit(functional=functional), draw(2, 3, 5, 5)
+    model, x = Circuit(functional=functional), normal(2, 3, 5, 5)
     with linearized(model), torch.no_grad():
         found, constant = model(x), model(torch.zeros_like(x))
     expected = np.tensordot(x.numpy(), model.expanded_weights(), ([1, 2, 3], [1, 2, 3]))
@@ -149,7 +135,7 @@ def test_values_are_those_of_the_linear_network(functional):
 )
 def test_values_stay_when_only_gradients_are_linear(override):
     for model in (Circuit(functional=False), Circuit(functional=True)):
-        x = draw(2, 3, 5, 5).requires_grad_()
+        x = normal(2, 3, 5, 5).requires_grad_()
         with override(model):
             found = model(x)
         assert torch.equal(found, model(x))
@@ -157,7 +143,7 @@ def test_values_stay_when_only_gradients_are_linear(override):
 
 @pytest.mark.parametrize("spelling", RECTIFIERS)
 def test_rectifiers_become_the_identity(spelling):
-    x, model = 4 * draw(3, 4), Calling(RECTIFIERS[spelling]).double()
+    x, model = 4 * normal(3, 4), tiny.Calling(RECTIFIERS[spelling]).double()
     with linearized(model):
         found = model(x)
         assert torch.equal(found, x)
@@ -168,7 +154,7 @@ def test_rectifiers_become_the_identity(spelling):
 
 @pytest.mark.parametrize("spelling", RECTIFIERS)
 def test_rectifiers_keep_their_values_and_get_the_gradient_of_the_identity(spelling):
-    x, model = 4 * draw(3, 4), Calling(RECTIFIERS[spelling]).double()
+    x, model = 4 * normal(3, 4), tiny.Calling(RECTIFIERS[spelling]).double()
     with linearization_overrides(model):
         assert torch.equal(model(x.clone().requires_grad_()), model(x))
         assert torch.equal(derivative(model, x, 2 * x), 2 * x)
@@ -177,7 +163,7 @@ def test_rectifiers_keep_their_values_and_get_the_gradient_of_the_identity(spell
 
 @pytest.mark.parametrize("spelling", IN_PLACE)
 def test_rectifiers_that_work_in_place_still_do_when_only_gradients_are_linear(spelling):
-    start, model = draw(3, 4).requires_grad_(), Calling(IN_PLACE[spelling])
+    start, model = normal(3, 4).requires_grad_(), tiny.Calling(IN_PLACE[spelling])
     plain = model(start.detach().clone())
     with linearization_overrides(model):
         x = 2 * start / 2
@@ -190,16 +176,16 @@ def test_rectifiers_that_work_in_place_still_do_when_only_gradients_are_linear(s
 
 @pytest.mark.parametrize("spelling", IN_PLACE)
 def test_rectifiers_that_work_in_place_leave_their_input_when_linear(spelling):
-    x, model = draw(3, 4), Calling(IN_PLACE[spelling])
+    x, model = normal(3, 4), tiny.Calling(IN_PLACE[spelling])
     with linearized(model):
         y = model(x)
-    assert torch.equal(y, draw(3, 4))
-    assert torch.equal(x, draw(3, 4))
+    assert torch.equal(y, normal(3, 4))
+    assert torch.equal(x, normal(3, 4))
 
 
 @pytest.mark.parametrize("layer", NOT_LINEARISED, ids=lambda layer: type(layer).__name__)
 def test_other_nonlinearities_stay(layer):
-    x = draw(2, 5, 3, 3)
+    x = normal(2, 5, 3, 3)
     for override in (linearized, linearization_overrides):
         with override(layer):
             found = layer(x), derivative(layer, x)
@@ -208,7 +194,7 @@ def test_other_nonlinearities_stay(layer):
 
 
 def test_max_pools_become_averages_without_their_padding():
-    x = draw(1, 2, 6, 5)
+    x = normal(1, 2, 6, 5)
     for pool, average in (
         (nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
         (nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(3, 2, ceil_mode=True)),
@@ -225,7 +211,7 @@ def test_a_window_of_nothing_but_padding_is_zero():
 
 
 def test_indices_of_a_linearised_pool_are_those_of_the_max():
-    pool, x = nn.MaxPool2d(2, return_indices=True), draw(1, 2, 4, 4)
+    pool, x = nn.MaxPool2d(2, return_indices=True), normal(1, 2, 4, 4)
     with linearized(pool):
         value, indices = pool(x)
     assert torch.allclose(value, F.avg_pool2d(x, 2), rtol=0, atol=1e-14)
@@ -234,21 +220,21 @@ def test_indices_of_a_linearised_pool_are_those_of_the_max():
 
 @pytest.mark.parametrize("spelling", [name for name in RECTIFIERS if name.startswith("nn.")])
 def test_modules_are_reached_without_their_functional_calls(spelling):
-    x, model = 4 * draw(3, 4), RECTIFIERS[spelling].double()
+    x, model = 4 * normal(3, 4), RECTIFIERS[spelling].double()
     with linearized(model, functional=False):
         assert torch.equal(model(x), x)
 
 
 def test_functional_calls_are_left_alone_when_asked():
-    x = draw(3, 4)
+    x = normal(3, 4)
     for relu, expected in ((nn.ReLU(), x), (F.relu, x.relu())):
-        with linearized(model := Calling(relu), functional=False):
+        with linearized(model := tiny.Calling(relu), functional=False):
             assert torch.equal(model(x), expected)
 
 
 @pytest.mark.parametrize("relu", [nn.ReLU(), F.relu])
 def test_a_linearised_network_has_no_relu_left_to_redirect(relu):
-    model, x = Calling(relu), draw(3, 4)
+    model, x = tiny.Calling(relu), normal(3, 4)
     for blocks in ([linearized, redirected_relu], [redirected_relu, linearized]):
         with blocks[0](model), blocks[1](model):
             assert torch.equal(model(x), x)

@@ -45,23 +45,10 @@ TRUTH = [(1, -1, 0), (-1, -1, -1), (1, 1, 1), (-1, 1, -1), (1, 0, 1), (-1, 0, -1
 TRUTH_6 = [*TRUTH, (1, 7, 1), (-1, 7, 0), (1, 6, 1), (-1, 6, -1)]
 
 
-class Calling(nn.Module):
-    """A model that calls a function or a module."""
-
-    spec = tiny.PLAIN
-
-    def __init__(self, relu):
-        super().__init__()
-        self.relu = relu
-
-    def forward(self, x):
-        return self.relu(x)
-
-
 def gradient(relu, x, incoming, *, override=True):
     """The gradient that goes on to x, of the shape of x."""
     x = torch.tensor(x, dtype=torch.float32).requires_grad_()
-    model = Calling(relu)
+    model = tiny.Calling(relu)
     if not override:
         return torch.autograd.grad(model(x), x, torch.tensor(incoming, dtype=torch.float32))[0]
     with redirected_relu(model):
@@ -83,7 +70,7 @@ def test_truth_table_of_relu6(spelling):
 @pytest.mark.parametrize("spelling", BOTH)
 def test_values_are_those_of_the_plain_function(spelling):
     x = torch.tensor([[-7.0, -0.0, 0.0, 0.5], [6.0, 6.5, float("inf"), -float("inf")]])
-    model = Calling(BOTH[spelling])
+    model = tiny.Calling(BOTH[spelling])
     with redirected_relu(model):
         found = model(x)
     assert torch.equal(found, model(x))
@@ -124,7 +111,7 @@ def test_tensors_without_a_batch_are_one_example(spelling):
 def test_working_in_place_stays_working_in_place(relu):
     start = torch.tensor([[-1.0, 2.0]], requires_grad=True)
     x = start * 1
-    model = Calling(relu)
+    model = tiny.Calling(relu)
     with redirected_relu(model):
         y = model(x)
     assert y.data_ptr() == x.data_ptr()
@@ -150,8 +137,8 @@ def test_a_relu_that_computes_something_else_still_does():
     x = torch.tensor([[-1.0, 2.0]])
     changed = nn.ReLU()
     changed.forward = lambda x: F.leaky_relu(x, 0.25)
-    for model, expected in ((Calling(Lower()), [[-0.5, 1.5]]), (Calling(changed), [[-0.25, 2.0]])):
-        with redirected_relu(model):
+    for relu, expected in ((Lower(), [[-0.5, 1.5]]), (changed, [[-0.25, 2.0]])):
+        with redirected_relu(model := tiny.Calling(relu)):
             assert model(x).tolist() == expected
 
 
@@ -168,7 +155,7 @@ def test_scripted_parts_are_left_alone():
 def test_functional_calls_are_left_alone_when_asked():
     x = torch.full((1, 2), -1.0, requires_grad=True)
     for relu, expected in ((F.relu, 0), (nn.ReLU(), -1)):
-        with redirected_relu(model := Calling(relu), functional=False):
+        with redirected_relu(model := tiny.Calling(relu), functional=False):
             (found,) = torch.autograd.grad(model(x).sum(), x, -torch.ones(()))
         assert found.unique().tolist() == [expected]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from reference import normal
 from torch import nn
 from torch.nn import functional as F
 
@@ -57,23 +58,6 @@ ADAPTIVE = [  # output size, size of an input without batch and channels
 ]
 
 
-class Calling(nn.Module):
-    """A model that calls a function."""
-
-    spec = tiny.PLAIN
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def each(value, n_dims):
     return (value,) * n_dims if isinstance(value, int) else value
 
@@ -114,18 +98,18 @@ def outcome(model, x, *, seed=1, **options):
     x = x.clone().requires_grad_()
     with smoothed_maxpool(model, **options):
         value = model(x)
-    incoming = draw(*value.shape, seed=seed).to(value.dtype)
+    incoming = normal(*value.shape, seed=seed).to(value.dtype)
     return value, incoming, torch.autograd.grad(value, x, incoming)[0]
 
 
 @pytest.mark.parametrize("kind", ["avg", "L2"])
 @pytest.mark.parametrize(("sizes", "options"), POOLS)
 def test_gradient_is_that_of_the_smooth_pool_and_the_value_that_of_the_max(sizes, options, kind):
-    x, n = draw(2, 3, *sizes), len(sizes)
+    x, n = normal(2, 3, *sizes), len(sizes)
     module = MODULES[n](**options)
     functions = [lambda x, f=f: f(x, **options) for f in FUNCTIONS[n]]
     expected = None
-    for model in (nn.Sequential(module), *map(Calling, functions)):
+    for model in (nn.Sequential(module), *map(tiny.Calling, functions)):
         value, incoming, gradient = outcome(model, x, kind=kind)
         assert torch.equal(value, module(x))
         if expected is None:
@@ -135,7 +119,7 @@ def test_gradient_is_that_of_the_smooth_pool_and_the_value_that_of_the_max(sizes
 
 @pytest.mark.parametrize(("sizes", "options"), POOLS)
 def test_indices_come_with_the_values_when_asked_for(sizes, options):
-    x = draw(2, 3, *sizes)
+    x = normal(2, 3, *sizes)
     module = MODULES[len(sizes)](**options, return_indices=True)
     function = FUNCTIONS[len(sizes)][0]
     with smoothed_maxpool(module):
@@ -144,7 +128,7 @@ def test_indices_come_with_the_values_when_asked_for(sizes, options):
     for value, indices in (found, called):
         assert torch.equal(value, module(x)[0])
         assert torch.equal(indices, module(x)[1])
-    incoming = draw(*found[0].shape)
+    incoming = normal(*found[0].shape)
     y = x.clone().requires_grad_()
     with smoothed_maxpool(module):
         (gradient,) = torch.autograd.grad(module(y)[0], y, incoming)
@@ -154,8 +138,8 @@ def test_indices_come_with_the_values_when_asked_for(sizes, options):
 
 @pytest.mark.parametrize(("kind", "function", "average", "size", "sizes"), ADAPTIVE)
 def test_adaptive_pools_average_over_their_own_cells(kind, function, average, size, sizes):
-    x = draw(2, 3, *sizes)
-    for model in (module := kind(size), Calling(lambda x: function(x, size))):
+    x = normal(2, 3, *sizes)
+    for model in (module := kind(size), tiny.Calling(lambda x: function(x, size))):
         for name, smooth in {
             "avg": lambda x: average(x, size),
             "L2": lambda x: average(x * x, size) / (0.01 + average(x.abs(), size)),
@@ -168,7 +152,7 @@ def test_adaptive_pools_average_over_their_own_cells(kind, function, average, si
 
 
 def test_epsilon_is_that_of_the_l2_pool():
-    x, options = draw(1, 2, 6, 6), {"kernel_size": 2}
+    x, options = normal(1, 2, 6, 6), {"kernel_size": 2}
     _, incoming, gradient = outcome(nn.MaxPool2d(2), x, kind="L2", epsilon=0.5)
     expected = gradient_twin(x.numpy(), incoming.numpy(), options, "L2", epsilon=0.5)
     assert np.abs(gradient.numpy() - expected).max() < 1e-12
@@ -181,8 +165,8 @@ def test_the_l2_gradient_of_a_window_of_zeros_is_zero():
 
 @pytest.mark.parametrize("kind", ["avg", "L2"])
 def test_padding_with_minus_infinity_has_no_part_in_the_average(kind):
-    x = draw(2, 3, 6, 7)
-    padded = Calling(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2))
+    x = normal(2, 3, 6, 7)
+    padded = tiny.Calling(lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2))
     _, incoming, gradient = outcome(padded, x, kind=kind)
     assert gradient.isfinite().all()
     options = {"kernel_size": 3, "stride": 2}  # windows that stick out at the far sides
@@ -194,7 +178,7 @@ def test_padding_with_minus_infinity_has_no_part_in_the_average(kind):
 
 @pytest.mark.parametrize(("sizes", "pool"), [((5,), nn.MaxPool1d(2, 1)), ((6, 5), nn.MaxPool2d(2))])
 def test_blur_weighs_the_gradient_of_a_pixel_and_its_neighbours(sizes, pool):
-    x = draw(1, 2, *sizes)
+    x = normal(1, 2, *sizes)
     for kind in ("avg", "L2"):
         _, _, sharp = outcome(pool, x, kind=kind)
         _, _, blurred = outcome(pool, x, kind=kind, blur=True)
@@ -214,7 +198,7 @@ def test_blur_weighs_the_gradient_of_a_pixel_and_its_neighbours(sizes, pool):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_finite_and_keeps_its_type(dtype):
-    x = (300 * draw(2, 3, 6, 6)).to(dtype)  # the squares are beyond float16
+    x = (300 * normal(2, 3, 6, 6)).to(dtype)  # the squares are beyond float16
     for options in ({}, {"kind": "L2"}, {"blur": True}):
         value, _, gradient = outcome(nn.MaxPool2d(3, 2, 1), x, **options)
         assert value.dtype == gradient.dtype == dtype
@@ -225,14 +209,14 @@ def test_half_precision_stays_finite_and_keeps_its_type(dtype):
 
 
 def test_memory_format_stays():
-    x = draw(2, 4, 6, 6).to(memory_format=torch.channels_last)
+    x = normal(2, 4, 6, 6).to(memory_format=torch.channels_last)
     value, _, gradient = outcome(nn.MaxPool2d(2), x)
     assert value.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(gradient, outcome(nn.MaxPool2d(2), x.contiguous())[2])
 
 
 def test_pooled_values_may_be_overwritten():
-    x = draw(1, 2, 4, 4)
+    x = normal(1, 2, 4, 4)
     _, incoming, gradient = outcome(nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True)), x)
     passed = incoming * (F.max_pool2d(x, 2) > 0)
     expected = gradient_twin(x.numpy(), passed.numpy(), {"kernel_size": 2}, "avg")
@@ -244,8 +228,8 @@ def test_pooled_values_may_be_overwritten():
     [lambda x: F.avg_pool2d(x, 2), lambda x: x.amax((2, 3)), lambda x: F.lp_pool2d(x, 2, 2)],
 )
 def test_other_pools_keep_their_gradient(function):
-    x = draw(1, 2, 4, 4).abs().requires_grad_()
-    with smoothed_maxpool(model := Calling(function)):
+    x = normal(1, 2, 4, 4).abs().requires_grad_()
+    with smoothed_maxpool(model := tiny.Calling(function)):
         (found,) = torch.autograd.grad(model(x).sum(), x)
     assert torch.equal(found, torch.autograd.grad(function(x).sum(), x)[0])
 
@@ -260,16 +244,16 @@ class Halved(nn.MaxPool2d):
 def test_a_pool_that_computes_something_else_still_does():
     changed = nn.MaxPool2d(2)
     changed.forward = lambda x: -x
-    x = draw(1, 2, 4, 4)
+    x = normal(1, 2, 4, 4)
     for model, expected in ((Halved(2), x[..., ::2, ::2]), (nn.Sequential(changed), -x)):
         with smoothed_maxpool(model):
             assert torch.equal(model(x), expected)
 
 
 def test_functional_calls_are_left_alone_when_asked():
-    x = draw(1, 1, 4, 4).requires_grad_()
+    x = normal(1, 1, 4, 4).requires_grad_()
     for pool, n_reached in ((nn.MaxPool2d(2), 16), (lambda x: F.max_pool2d(x, 2), 4)):
-        with smoothed_maxpool(model := Calling(pool), functional=False):
+        with smoothed_maxpool(model := tiny.Calling(pool), functional=False):
             (found,) = torch.autograd.grad(model(x).sum(), x)
         assert found.count_nonzero() == n_reached
 
@@ -299,7 +283,7 @@ def slopes(model, x):
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), lambda x: F.max_pool2d(x, 2)])
 def test_the_inner_block_wins_and_leaves_the_outer_one_in_force(pool):
-    model, x = Calling(pool), draw(1, 1, 4, 4)
+    model, x = tiny.Calling(pool), normal(1, 1, 4, 4)
     plain = slopes(model, x)
     with smoothed_maxpool(model):
         average = slopes(model, x)
@@ -313,7 +297,7 @@ def test_the_inner_block_wins_and_leaves_the_outer_one_in_force(pool):
 @pytest.mark.parametrize("order", [(linearized, smoothed_maxpool), (smoothed_maxpool, linearized)])
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), lambda x: F.max_pool2d(x, 2)])
 def test_a_linearised_network_has_no_max_pool_left(pool, order):
-    model, x = Calling(pool), draw(1, 1, 4, 4)
+    model, x = tiny.Calling(pool), normal(1, 1, 4, 4)
     outer, inner = order
     modules_only = [{"functional": False}] if isinstance(pool, nn.Module) else []
     for options in ({}, *modules_only):
@@ -322,14 +306,14 @@ def test_a_linearised_network_has_no_max_pool_left(pool, order):
 
 
 def net():
-    layers = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), Calling(lambda x: F.max_pool2d(x, 2)))
+    layers = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), tiny.Calling(lambda x: F.max_pool2d(x, 2)))
     layers.spec = tiny.PLAIN
     return layers
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
 def test_wrapped_networks_are_looked_through(wrap):
-    x, inner = draw(2, 1, 4, 4).abs(), net()
+    x, inner = normal(2, 1, 4, 4).abs(), net()
     model = wrap(inner)
     plain = slopes(model, x)  # compiles it
     for overridden in (model, inner):
@@ -347,7 +331,7 @@ def test_compiled_networks_are_not_compiled_again():
         graphs.append(graph)
         return graph.forward
 
-    x, model = draw(2, 1, 4, 4), torch.compile(net(), backend=backend)
+    x, model = normal(2, 1, 4, 4), torch.compile(net(), backend=backend)
     slopes(model, x)
     n = len(graphs)
     assert n > 0
@@ -377,7 +361,7 @@ def test_everything_is_undone(override, kind):
     else:
         block()
     assert tiny.condition(model) == before
-    x = draw(1, 1, 4, 4)
+    x = normal(1, 1, 4, 4)
     assert slopes(lambda x: F.max_pool2d(x, 2), x).count_nonzero() == 4
 
 

@@ -189,6 +189,19 @@ class Times(nn.Module):
         return self.factor * x
 
 
+class Calling(nn.Module):
+    """Calls a function or a module."""
+
+    spec = PLAIN
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 class Checkpointed(nn.Module):
     """Computes its middle anew in the backward pass."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from reference import normal
 from torch.utils.data import DataLoader
 
 from lucent.errors import InputError
@@ -19,11 +20,6 @@ from lucent.optvis.param.measured import measured_color_matrix
 from lucent.optvis.param.spatial import pixel_image
 
 MATRIX = [[2.0, 0.0, 0.5], [0.3, 1.0, 0.0], [1.0, 0.0, 1.0]]
-
-
-def normals(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
 def values(*shape):
@@ -55,7 +51,7 @@ def test_constants_are_lucids_in_torch_lucents_types():
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 2, 3, 4)])
 @pytest.mark.parametrize("decorrelate", [True, False])
 def test_clipping_equals_its_twin(shape, decorrelate):
-    raw = normals(*shape)
+    raw = normal(*shape)
     rgb = raw.numpy()
     if decorrelate:
         matrix = reference.as_kept(reference.color_matrix())
@@ -77,7 +73,7 @@ def test_raw_zero_is_grey_wherever_it_can_change():
 
 @pytest.mark.parametrize("squash", ["sigmoid", "clip"])
 def test_channel_after_the_colours_is_alpha_and_left_alone(squash):
-    raw = normals(2, 4, 3, 3)
+    raw = normal(2, 4, 3, 3)
     rgba = to_valid_rgb(lambda: raw, True, squash=squash)()
     rgb = to_valid_rgb(lambda: raw[:, :3], True, squash=squash)()
     alpha = to_valid_rgb(lambda: raw[:, 3:], False, squash=squash)()
@@ -129,7 +125,7 @@ def test_saturated_pixel_does_not_run_away():
 
 @pytest.mark.parametrize("squash", ["sigmoid", "clip"])
 def test_gradients_are_right(squash):
-    raw = 0.1 * normals(2, 4, 3, 2)  # within the range, where clipping is the identity
+    raw = 0.1 * normal(2, 4, 3, 2)  # within the range, where clipping is the identity
     made = ValidRGB(lambda: raw, MATRIX, squash=squash)
     assert torch.autograd.gradcheck(lambda _: made(), raw.requires_grad_(True))
 
@@ -137,7 +133,7 @@ def test_gradients_are_right(squash):
 @pytest.mark.parametrize("squash", ["sigmoid", "clip"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dtype_and_memory_format_are_the_images(squash, dtype):
-    raw = normals(2, 3, 4, 5).to(dtype)
+    raw = normal(2, 3, 4, 5).to(dtype)
     made = to_valid_rgb(lambda: raw, True, squash=squash)()
     assert made.dtype == dtype
     last = raw.to(memory_format=torch.channels_last)
@@ -191,7 +187,7 @@ def test_inverse_gives_the_image_back(squash, shape, matrix):
 
 
 def test_inverse_of_a_valid_image_is_the_raw_one():
-    raw = normals(2, 3, 4, 4)
+    raw = normal(2, 3, 4, 4)
     valid = to_valid_rgb(lambda: raw, decorrelate=True)
     np.testing.assert_allclose(valid.inverse(valid()), raw, rtol=0, atol=1e-12)
 
@@ -223,7 +219,7 @@ def assert_is_root(matrix, expected):
 
 def test_covariance_that_images_were_made_with_is_measured():
     root = np.array([[0.10, 0.04, 0.01], [0.11, 0.0, -0.03], [0.09, -0.05, 0.01]])
-    pixels = normals(3, 10, 100, 100).flatten(1).numpy()
+    pixels = normal(3, 10, 100, 100).flatten(1).numpy()
     images = torch.from_numpy(0.5 + root @ pixels).view(3, 10, 100, 100).transpose(0, 1)
     measured = np.array(measured_color_matrix(images))
     # 10^5 pixels: covariances have a relative error of about sqrt(2 / 10^5).

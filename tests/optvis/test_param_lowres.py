@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import reference_images as twins
 import torch
-from reference import seeded
+from reference import normal
 
 from lucent.errors import InputError
 from lucent.optvis import param
 from lucent.optvis.param.resize_bilinear_nd import collapse_shape, product, resize_bilinear_nd
-
-
-def normal(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded())
 
 
 def filled(image):

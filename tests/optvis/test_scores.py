@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import reference_scores as twin
 import torch
-from reference import seeded
-from reference_scores import Pass, normal
+from reference import normal, seeded
+from reference_scores import Pass
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lucent.optvis.objectives import (

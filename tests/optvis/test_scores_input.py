@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import reference_scores as twin
 import torch
-from reference import seeded
-from reference_scores import Pass, normal
+from reference import normal, seeded
+from reference_scores import Pass
 
 from lucent.errors import InputError
 from lucent.optvis import objectives, objectives_util

@@ -6,8 +6,8 @@ import io
 
 import pytest
 import torch
-from reference import doubles, seeded
-from reference_scores import Pass, normal
+from reference import doubles, normal, seeded
+from reference_scores import Pass
 from tiny import Pixels, textured
 
 from lucent.optvis.loop import Run, RunSettings
