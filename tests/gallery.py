@@ -180,12 +180,13 @@ def transparency(stage: Stage) -> Pictures:
     rows, columns = np.indices((SIDE, SIDE)) // 8 % 2
     board = (0.4 + 0.2 * (rows ^ columns))[..., None]
     transforms = [transform.collapse_alpha_random(), *transform.standard_transforms]
-    pictures = {}
+    pictures, thresholds = {}, (2 * stage.steps,)  # what is nearly transparent takes long to vanish
     for name, (layer, unit) in (("berries", BERRIES), ("arches", ARCHES)):
         (rgba,) = stage.render(
             objectives.product(objectives.neuron(layer, unit), objectives.transparency()),
             lambda: param.image(SIDE, alpha=True),
             transforms=transforms,
+            thresholds=thresholds,
         )
         pictures |= {
             f"{name} on black": over(rgba, 0.0),
@@ -250,7 +251,11 @@ STYLE_WEIGHTS = {
 
 
 def style_transfer_2d(stage: Stage) -> Pictures:
-    """A photograph drawn with the strokes of another picture, and those strokes alone."""
+    """A photograph drawn with the strokes of another picture, and those strokes alone.
+
+    Without transforms there are dots and holes, with plain pixels of plain colours fine noise and
+    dull colours; in SqueezeNet the difference is small.
+    """
     content = stage.square_photo(PHOTO_SIDE)
     style = stage.render(channel(*SCALES), lambda: param.image(PHOTO_SIDE), size=PHOTO_SIDE)
     strokes = Objective.sum(
@@ -258,16 +263,22 @@ def style_transfer_2d(stage: Stage) -> Pictures:
         * objectives.activation_difference(layer, transform_f=objectives.gram, difference_to=2)
         for layer, weight in STYLE_WEIGHTS.items()
     )
-    subject = objectives.activation_difference("features.5", difference_to=1)
-    pictures = {"content": content[0].permute(1, 2, 0).numpy(), "style": style[0]}
-    for name, objective in (("both", -0.035 * subject - strokes), ("style only", -1 * strokes)):
-        batch = stage.render(
-            objective,
-            lambda: param.stack([param.image(PHOTO_SIDE), content, style]),
-            size=PHOTO_SIDE,
-        )
-        pictures[name] = batch[0]
-    return pictures
+    both = -0.035 * objectives.activation_difference("features.5", difference_to=1) - strokes
+
+    def picture(objective, transforms=None, **description):
+        def batch():
+            return param.stack([param.image(PHOTO_SIDE, **description), content, style])
+
+        return stage.render(objective, batch, size=PHOTO_SIDE, transforms=transforms)[0]
+
+    return {
+        "content": content[0].permute(1, 2, 0).numpy(),
+        "style": style[0],
+        "both": picture(both),
+        "style only": picture(-1 * strokes),
+        "no transforms": picture(both, transforms=[]),
+        "plain pixels": picture(both, fft=False, decorrelate=False),
+    }
 
 
 FIGURES: dict[str, Callable[[Stage], Pictures]] = {

@@ -135,10 +135,12 @@ def test_caricatures_resemble_the_photograph(stage):
 
 def test_style_transfer_has_the_subject_and_the_strokes(stage):
     pictures = gallery.style_transfer_2d(stage)
-    content, style, both, strokes = (
+    content, style, both, strokes, *_ = (
         activations(stage, "features.5", picture) for picture in pictures.values()
     )
-    assert list(pictures) == ["content", "style", "both", "style only"]
+    named = ["content", "style", "both", "style only", "no transforms", "plain pixels"]
+    assert list(pictures) == named
+    assert high_frequencies(pictures["plain pixels"]) > high_frequencies(pictures["both"])
     assert mean_l1(both, content) < mean_l1(strokes, content)
     assert mean_l1(gram(both), gram(style)) < mean_l1(gram(content), gram(style))
 
