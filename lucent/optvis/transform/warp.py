@@ -28,7 +28,9 @@ def matrices(draw: Tensor, entries: Sequence[Tensor | float]) -> Tensor:
         entries: row by row, (rows,) or a number for all; the last row is (0, 0, 1) if left out.
     """
     full = [*entries, 0.0, 0.0, 1.0][:9]
-    columns = [v if isinstance(v, Tensor) else draw.new_full((len(draw),), v) for v in full]
+    numbers = {float(v) for v in full if not isinstance(v, Tensor)}
+    constants = {v: draw.new_full((len(draw),), v) for v in numbers}
+    columns = [v if isinstance(v, Tensor) else constants[float(v)] for v in full]
     return torch.stack(columns, dim=1).view(-1, 3, 3)
 
 
