@@ -32,6 +32,7 @@ from lucent.optvis import param
 from lucent.optvis.objectives import Objective, channel
 from lucent.optvis.param import Image
 from lucent.optvis.render import default_image, render_vis
+from lucent.optvis.transform import compose, standard_transforms
 from lucent.optvis.transform.base import Transform
 
 JUDGE = Path(__file__).with_name("synthnet_judge.pth")
@@ -64,11 +65,17 @@ def pixel_image(batch: int) -> Image:
     return param.image(SIZE, batch=batch, fft=False, decorrelate=False)
 
 
+def one_by_one(image: Tensor) -> Tensor:
+    """Apply the standard transforms, each sampling for itself: a run cannot fuse a function."""
+    return compose(standard_transforms)(image)
+
+
 SETTINGS = {
     "default": Setting(spec_image),
     "lucid": Setting(lucid_image),
     "pixels": Setting(pixel_image),
     "untransformed": Setting(spec_image, transforms=()),
+    "sequential": Setting(spec_image, transforms=(one_by_one,)),
 }
 
 

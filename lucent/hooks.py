@@ -70,6 +70,7 @@ class Activations:
         draws: how many draws of the transforms the network saw of each image; they are consecutive
             rows of an activation.
         sample: what a stochastic image drew in this step, None for others.
+        hand_out: what is done to an activation before anyone gets it; nothing by default.
 
     Raises:
         LayerError: a layer does not exist.
@@ -88,6 +89,7 @@ class Activations:
         self.state: dict[str, Any] = {}
         self.draws = 1
         self.sample: Tensor | None = None
+        self.hand_out: Callable[[Tensor], Tensor] = lambda acts: acts
         self._model = unwrap(model)
         self._names = LayerNames(self._model, aliases)
         self._truncate = truncate
@@ -305,7 +307,7 @@ class Activations:
                 "this one: the model goes different ways for different images. Pick a layer that "
                 "it always calls."
             )
-        self._values = values
+        self._values = {address: self.hand_out(value) for address, value in values.items()}
 
 
 def _misfit(failure: str, image: Tensor) -> str | None:

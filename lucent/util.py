@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import operator
@@ -19,6 +20,9 @@ import torch
 from torch import nn
 
 from lucent.errors import InputError, LucentWarning, MissingExtra
+
+#: More numbers than this are no constant that a step makes anew; to compare them would take long.
+_MOST_KEPT = 64
 
 
 def set_seed(seed: int) -> None:
@@ -63,9 +67,35 @@ def forked_rng(seed: int | None) -> Iterator[None]:
 def constant(values: Any, like: torch.Tensor) -> torch.Tensor:
     """Return numbers as a tensor of the dtype and on the device of another one.
 
-    Made on the device directly, they would make the caller wait until a GPU has caught up.
+    A few numbers are made once and kept, so the result must not be written to: a copy to a GPU
+    takes longer than most kernels, and a captured graph must not contain any.
+
+    Args:
+        values: a number, or numbers in nested sequences or an array.
+        like: for the dtype and the device.
     """
-    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+    if isinstance(values, np.ndarray) and values.size <= _MOST_KEPT:
+        values = values.tolist()
+    # What stands for a tensor, such as a fake one, makes constants of its own kind.
+    if isinstance(values, np.ndarray) or type(like) not in (torch.Tensor, nn.Parameter):
+        return _made(values, like.dtype, like.device)
+    return _kept(_frozen(values), like.dtype, like.device)
+
+
+def _frozen(values: Any) -> Any:
+    return tuple(map(_frozen, values)) if isinstance(values, list | tuple) else values
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept(values: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    # Autograd refuses a tensor of inference mode later.
+    with torch.inference_mode(False):
+        return _made(values, dtype, device)
+
+
+def _made(values: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    # Made on the device directly, they would make the caller wait until a GPU has caught up.
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 def old_device(module: str, name: str, known: str) -> torch.device:

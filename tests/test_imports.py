@@ -68,10 +68,29 @@ def test_no_import_has_a_side_effect(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_import_lucent_brings_in_neither_torchvision_nor_ipython(tmp_path):
-    code = "import lucent, sys; print({'torchvision', 'IPython'} & set(sys.modules))"
+# Prints what takes long to import, if the modules that nearly every script imports bring it in.
+HEAVY = """
+import sys
+import torch
+before = set(sys.modules)
+from lucent.modelzoo import inceptionv1
+from lucent.optvis import objectives, param, render, transform
+heavy = {"torch._dynamo", "torch._inductor", "torch.distributed", "torch.onnx", "torch.profiler",
+         "sympy", "torchvision", "IPython", "ipywidgets", "matplotlib", "scipy", "pandas",
+         "sklearn", "av", "asyncio", "multiprocessing.pool"}
+print(*sorted(heavy & set(sys.modules) - before))
+"""
+
+
+def test_import_lucent_brings_in_nothing_at_all(tmp_path):
+    code = "import sys; before = set(sys.modules); import lucent; print(set(sys.modules) - before)"
     done = run_python("-c", code, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "set()\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{'lucent'}\n", "")
+
+
+def test_rendering_brings_in_nothing_that_takes_long(tmp_path):
+    done = run_python("-c", HEAVY, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
 def test_no_module_imports_an_optional_package(tmp_path):

@@ -24,9 +24,9 @@ COMMANDS = re.findall(r"^(?:pip install \S+ && )?(lucent\b[^#|\n]*)", SHELL, re.
 
 # Everything is real but the number of steps.
 SHORTENED = """
-from lucent.optvis import render
-checked = render._checked_thresholds
-render._checked_thresholds = lambda thresholds: [min(n, 4) for n in checked(thresholds)]
+from lucent.optvis import defaults
+checked = defaults.checked_thresholds
+defaults.checked_thresholds = lambda thresholds: [min(n, 4) for n in checked(thresholds)]
 """
 
 

@@ -47,9 +47,19 @@ class History:
     def __len__(self) -> int:
         return len(self._settled) + len(self._pending)
 
-    def record(self, loss: Tensor, values: Tensor) -> None:
-        """Add a step: its loss, 0-d, and the value of each term, (n_terms,)."""
-        self._pending.append(torch.cat([loss.view(1), values]).detach())
+    @staticmethod
+    def row(loss: Tensor, values: Tensor) -> Tensor:
+        """Return what is kept of a step, (1 + n_terms,).
+
+        Args:
+            loss: 0-d.
+            values: of each term, (n_terms,).
+        """
+        return torch.cat([loss.view(1), values]).detach()
+
+    def add(self, row: Tensor) -> None:
+        """Add a step, as `row` returned it."""
+        self._pending.append(row)
 
     def check(self) -> None:
         """Fetch what is on the device.

@@ -8,11 +8,9 @@ that happens between steps (snapshots, progress, stopping) is the business of wh
 from __future__ import annotations
 
 import copy
-import numbers
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,55 +18,36 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from lucent.errors import DivergenceError, InputError, LucentError, LucentWarning
-from lucent.hooks import Activations
+from lucent.generators import Generators
 from lucent.layers import unwrap
-from lucent.modelzoo.spec import ModelSpec, spec_of
+from lucent.optvis.capture import Capture, make_capturable, refusal
+from lucent.optvis.forward import Forward
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
 from lucent.optvis.param import Image
-from lucent.optvis.transform.base import Transform, at, call, compose
-from lucent.overrides import REDIRECTED_STEPS, FunctionalReLUs, redirected_relu
-from lucent.util import device_of, dtype_of, frozen_eval
+from lucent.optvis.settings import (
+    DEFAULT_SETTINGS,
+    OptimizerFactory,
+    RunSettings,
+    adam,
+    tf32,
+)
+from lucent.optvis.transform.base import Transform
+from lucent.util import frozen_eval
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
-OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
+__all__ = ["CHECK_EVERY", "Callback", "OptimizerFactory", "Run", "RunSettings", "adam"]
+
 Callback = Callable[["Run"], None]
 
+_TF32: dict[str | None, bool] = {"fp32": False, "tf32": True}
 _STATE_KEYS = {"step", "image", "optimizer", "generator", "drawn_from", "history", "state"}
 #: A NaN is looked for once in so many steps, because looking makes a GPU wait.
 CHECK_EVERY = 32
-
-
-def adam(params: list[Tensor]) -> torch.optim.Optimizer:
-    """Return Lucid's and torch-lucent's default optimizer, Adam with learning rate 0.05."""
-    return torch.optim.Adam(params, lr=0.05)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Options of a run.
-
-    Attributes:
-        steps: number of steps after which the iteration ends; None goes on.
-        seed: of the run's own draws; None takes one from PyTorch's global generator.
-        relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
-            start; `render_vis` does so by default.
-        preprocess: normalise as the model's spec says.
-        draws: independent draws of the transforms per step; the network sees each image so often,
-            and scores are means over the draws.
-        spec: facts about the model; None finds them.
-    """
-
-    steps: int | None = None
-    seed: int | None = None
-    relu_override: bool = False
-    preprocess: bool = True
-    draws: int = 1
-    spec: ModelSpec | None = None
 
 
 class Run:
@@ -116,7 +95,7 @@ class Run:
         *,
         transforms: Transform | None = None,
         optimizer: OptimizerFactory = adam,
-        settings: RunSettings = RunSettings(),
+        settings: RunSettings = DEFAULT_SETTINGS,
     ) -> None:
         self._model = unwrap(model)
         self.objective, self.image, self.settings = objective, image, settings
@@ -124,16 +103,8 @@ class Run:
         self.keep_gradient = False
         self.gradient: Tensor | None = None
         self.history = History(objective.captions())
-        self._spec = settings.spec or (
-            spec_of(model) if settings.preprocess else ModelSpec(name="")
-        )
-        self._transforms = compose([]) if transforms is None else transforms
+        self._forward = Forward(model, objective, image, transforms, settings)
         self._make_optimizer = _checked_factory(optimizer)
-        self._acts = Activations(self._model, objective.layers, aliases=self._spec.layer_aliases)
-        self._acts.labels = self._spec.labels
-        self._acts.draws = _checked_draws(settings.draws)
-        self._placed = objective  # with its tensors on the model's device, while the run is open
-        self._functional: bool | None = None  # whether the model calls ReLU as a function
         self._stopped = False
         self._stack = ExitStack()
         self._optimizer: torch.optim.Optimizer | None = None
@@ -141,16 +112,11 @@ class Run:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(frozen_eval(self._model))
-            stack.enter_context(self._acts)
-            device, dtype = device_of(self._model), dtype_of(self._model)
-            # An image in half precision would not learn: steps are smaller than its resolution.
-            self.image.to(device, torch.float64 if dtype == torch.float64 else None)
-            self._placed = self.objective.to(device)
-            self._generator = torch.Generator(device)
-            seed = self.settings.seed
-            self._generator.manual_seed(_random_seed() if seed is None else int(seed) % 2**64)
+            stack.enter_context(self._forward.open(self.objective))
+            self._generator = _generator(self.settings.seed, self._forward.device)
             self._draw_image(self._generator.get_state())
             self._optimizer = _checked_optimizer(self._make_optimizer(_trainable(self.image)))
+            self._capture = self._new_capture(self._optimizer)
             self._stack = stack.pop_all()
         return self
 
@@ -181,23 +147,14 @@ class Run:
             raise LucentError(
                 "The run is not open. Write `with Run(...) as run:` around its steps."
             )
-        self._acts.step = self.step
-        start, state = self._generator.get_state(), self._acts.state
-        self._drawn_from = start
-        recorded = len(self.history)
-
-        def closure() -> Tensor:
-            # Optimizers that look around (LBFGS) have to see the same function in all of a step.
-            self._generator.set_state(start)
-            self._acts.state = copy.deepcopy(state)
-            loss, values, image = self._loss()
-            if len(self.history) == recorded:
-                self.history.record(loss, values)
-            self._set_gradients(loss, image)
-            return loss.detach()
-
-        with self._override():
-            self._optimizer.step(closure)  # type: ignore[arg-type]
+        self._forward.acts.step = self.step
+        self._drawn_from = self._generator.get_state()
+        with self._forward.override(), tf32(_TF32.get(self.settings.precision)):
+            row = self._capture(self._once, self._signature(), self._generator)
+            if row is None:
+                self._step_by_step()
+            else:
+                self._keep_replayed(row)
         self.step += 1
         if self.step % CHECK_EVERY == 0:
             self.check()
@@ -261,7 +218,7 @@ class Run:
                 "generator": self._generator.get_state(),
                 "drawn_from": self._drawn_from,
                 "history": self.history.state_dict(),
-                "state": self._acts.state,
+                "state": self._forward.acts.state,
             }
         )
 
@@ -289,7 +246,8 @@ class Run:
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"].cpu())
         self._draw_image(state["drawn_from"].cpu())
-        self.step, self._acts.state = state["step"], state["state"]
+        self.step, self._forward.acts.state = state["step"], state["state"]
+        self._capture.forget()
 
     def _draw_image(self, start: Tensor) -> None:
         """Draw the image as from this state of the generator, whose own state stays.
@@ -302,55 +260,63 @@ class Run:
         self.image.draw(self._generator)
         self._generator.set_state(own)
 
-    def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, 0-d, the value of each term, (n_terms,), and the image."""
-        self.image.draw(self._generator)
-        self._acts.sample = self.image.sample
-        image = self.image()
-        if not isinstance(image, Tensor) or image.dim() < 4:
-            raise InputError(
-                f"The parametrization gave {_shape_text(image)}; expected a tensor (B, C, H, W)."
-            )
-        network_input = self._network_input(image.to(device_of(self._model)))
-        state = self._acts.state
-        while True:
-            layers, self._acts.state = self._acts.layers, copy.deepcopy(state)
-            with self._functional_override(network_input):
-                self._acts.run(network_input, original=image)
-            values = self._placed.values(self._acts)
-            # A layer that a plain callable asked for in between came from another pass. All of a
-            # step comes from one, so that a resumed run repeats it bit for bit.
-            if self._acts.layers == layers:
-                return self._placed.loss(values, self.step), values, image
+    def _new_capture(self, optimizer: torch.optim.Optimizer) -> Capture:
+        wanted, device = self.settings.capture, self._forward.device
+        reason: str | None = ""
+        if wanted or (wanted is None and device.type == "cuda"):
+            reason = refusal(self.objective, self.image, self._forward.transforms, bool(wanted))
+            if not make_capturable(optimizer):
+                name = type(optimizer).__name__
+                reason = f"the optimizer {name} computes with its count of steps on the host"
+        return Capture(device, reason, insists=bool(wanted))
 
-    def _network_input(self, image: Tensor) -> Tensor:
-        transform = at(self._transforms, self.step)
-        draws = [call(transform, image, self._generator) for _ in range(self._acts.draws)]
-        image = draws[0] if len(draws) == 1 else _interleaved(draws)
-        if self.settings.preprocess:
-            image = self._spec.preprocess(image)
-        return image.to(dtype_of(self._model))
+    def _signature(self) -> Any:
+        """Return what the host decides about a step; None if the next one is another already."""
+        if self._forward.redirecting or self._forward.acts.state or self._optimizer is None:
+            return None
+        groups = self._optimizer.param_groups
+        options = [[v for name, v in group.items() if name != "params"] for group in groups]
+        return self.keep_gradient, options
 
-    @property
-    def _redirecting(self) -> bool:
-        return self.settings.relu_override and self.step < REDIRECTED_STEPS
+    def _once(self) -> Tensor:
+        """Do a step of an optimizer that looks once; return what the history keeps of it."""
+        loss, values, image = self._forward(self._generator)
+        self._set_gradients(loss, image)
+        self._recorded_gradient = self.gradient if self.keep_gradient else None
+        if self._optimizer is not None:
+            self._optimizer.step()
+        return History.row(loss, values)
 
-    def _override(self) -> AbstractContextManager[None]:
-        """Redirect the ReLU modules; it has to last for the backward pass."""
-        if not self._redirecting:
-            return nullcontext()
-        return redirected_relu(self._model, functional=False)
+    def _keep_replayed(self, row: Tensor) -> None:
+        # The next replay writes into the same memory.
+        self.history.add(row.clone())
+        if self._recorded_gradient is not None:
+            self.gradient = self._recorded_gradient.clone()
 
-    def _functional_override(self, network_input: Tensor) -> AbstractContextManager[object]:
-        """Redirect functional ReLUs of a model that has any, and only while it runs."""
-        if not self._redirecting:
-            return nullcontext()
-        if self._functional is None:
-            # The modules are redirected already and so do not count themselves.
-            with FunctionalReLUs(redirect=False) as seen:
-                self._acts.plan(network_input)
-            self._functional = seen.calls > 0
-        return FunctionalReLUs() if self._functional else nullcontext()
+    def _step_by_step(self) -> None:
+        acts, recorded = self._forward.acts, len(self.history)
+        state = acts.state
+
+        def evaluated() -> Tensor:
+            # Optimizers that look around (LBFGS) have to see the same function in all of a step.
+            self._generator.set_state(self._drawn_from)
+            acts.state = copy.deepcopy(state)
+            loss, values, image = self._forward(self._generator)
+            if len(self.history) == recorded:
+                self.history.add(History.row(loss, values))
+            self._set_gradients(loss, image)
+            return loss.detach()
+
+        def closure() -> Tensor:
+            try:
+                return evaluated()
+            except RuntimeError as error:
+                if not self._forward.gave_up_channels_last(error):
+                    raise
+            return evaluated()
+
+        with self._capture.rehearsal():
+            self._optimizer.step(closure)  # type: ignore[union-attr, arg-type]
 
     def _set_gradients(self, loss: Tensor, image: Tensor) -> None:
         tensors = self.image.trainable()
@@ -363,14 +329,14 @@ class Run:
         try:
             gradients = torch.autograd.grad(loss, sought, allow_unused=True)
         except CheckpointError as error:
-            if not self._functional:
+            if not self._forward.redirects_functions:
                 raise
             raise InputError(
                 "The model calls ReLU as a function inside torch.utils.checkpoint, where its "
                 "gradient cannot be redirected: use relu_override=False."
             ) from error
         for tensor, gradient in zip(tensors, gradients, strict=False):
-            tensor.grad = gradient
+            tensor.grad = _laid_out_like(tensor, gradient)
         if self.keep_gradient:
             self.gradient = gradients[-1]
         if self.step == 0 and not any(g is not None and g.any() for g in gradients):
@@ -385,6 +351,13 @@ class Run:
             "ReLU gets it going: relu_override=True."
         )
         warnings.warn(f"The gradient is zero at the start, {remedy}", LucentWarning, stacklevel=2)
+
+
+def _laid_out_like(tensor: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """Return a gradient in the memory layout of its tensor, which fused optimizers rely on."""
+    if gradient is None or gradient.stride() == tensor.stride():
+        return gradient
+    return torch.empty_like(tensor).copy_(gradient)
 
 
 def _trainable(image: Image) -> list[Tensor]:
@@ -416,27 +389,15 @@ def _checked_optimizer(optimizer: Any) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _checked_draws(draws: int) -> int:
-    if isinstance(draws, bool) or not isinstance(draws, numbers.Integral) or draws < 1:
-        raise InputError(f"draws={draws!r} has to be a whole number of at least 1.")
-    return int(draws)
-
-
-def _interleaved(draws: list[Tensor]) -> Tensor:
-    """Return the draws of each image one after the other, (B * n_draws, C, H, W)."""
-    shapes = {tuple(draw.shape) for draw in draws}
-    if len(shapes) > 1:
-        raise InputError(
-            f"The draws of the transforms differ in size, {sorted(shapes)}, and cannot share a "
-            "batch: end the transforms with crop_or_pad_to, or use render_vis, where they end at "
-            "the size that the network sees."
-        )
-    return torch.stack(draws, dim=1).flatten(0, 1)
+def _generator(
+    seed: int | Sequence[int] | None, device: torch.device
+) -> torch.Generator | Generators:
+    if isinstance(seed, Sequence):
+        return Generators(seed, device)
+    return torch.Generator(device).manual_seed(
+        _random_seed() if seed is None else int(seed) % 2**64
+    )
 
 
 def _random_seed() -> int:
     return int(torch.randint(2**62, (1,)).item())
-
-
-def _shape_text(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-import numbers
 import os
 import sys
 import tempfile
@@ -20,21 +18,19 @@ from lucent.errors import InputError, LayerError, LucentError
 from lucent.layers import INPUT, LayerNames, pick, unwrap
 from lucent.misc.io.pictures import save_picture, tiled, to_pil
 from lucent.misc.io.showing import show
-from lucent.modelzoo.spec import ModelSpec, spec_of
-from lucent.optvis import param, transform
-from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT
+from lucent.optvis.batch import Rendered, rendered
 from lucent.optvis.callbacks import Progress, Report, Show, Snapshots, tensor_to_img_array
+from lucent.optvis.defaults import DEFAULT_IMAGE_SIZE as DEFAULT_IMAGE_SIZE
+from lucent.optvis.defaults import Setup, setup
+from lucent.optvis.defaults import default_image as default_image
 from lucent.optvis.history import History
-from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings, adam
+from lucent.optvis.loop import Callback, OptimizerFactory, Run
 from lucent.optvis.objectives import Objective, as_objective
-from lucent.optvis.param import Image, as_image
-from lucent.optvis.transform.base import Fused, SizeFn, Transform
+from lucent.optvis.settings import Precision
+from lucent.optvis.transform.base import Transform
 from lucent.util import forked_rng
 
 logger = logging.getLogger(__name__)
-
-#: Side of the default image of a network whose spec names none, as in Lucid.
-DEFAULT_IMAGE_SIZE = 128
 
 
 class Pictures(list[np.ndarray]):
@@ -51,7 +47,7 @@ class Pictures(list[np.ndarray]):
 
 def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     model: nn.Module,
-    objective_f: Objective | Callable[[Any], Tensor] | str,
+    objective_f: Objective | Callable[[Any], Tensor] | str | list[Any] | tuple[Any, ...],
     param_f: Callable[[], Any] | None = None,
     optimizer: OptimizerFactory | None = None,
     transforms: Iterable[Transform] | None = None,
@@ -63,12 +59,14 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     save_image: bool = False,
     image_name: str | None = None,
     show_inline: bool = False,
-    fixed_image_size: int | Sequence[int] | None = None,
+    fixed_image_size: int | Sequence[int] | str | None = None,
     *,
-    seed: int | None = None,
+    seed: int | Sequence[int] | None = None,
     callbacks: Sequence[Callback] = (),
     relu_override: bool = True,
     draws: int = 1,
+    precision: Precision | None = None,
+    capture: bool | None = None,
 ) -> Pictures:
     """Find the image that a part of a network looks for, by gradient ascent.
 
@@ -79,12 +77,13 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     (2, dtype('float32'), [1, 2])
 
     The model comes back as it was, and Ctrl-C returns what there is, the image of that moment
-    included.
+    included; it ends a list of objectives without a result.
 
     Args:
         model: any network that takes (B, C, H, W).
         objective_f: what to look for: "layer:channel", an objective, or a function from `T` to a
-            loss.
+            loss; or a list of them, for a picture of each, of which as many as pay are made at a
+            time. `render_many` gives these one by one.
         param_f: returns the image to optimise, or a pair (params, image_f); None makes one image of
             the size, colours and spectrum of the model's spec.
         optimizer: makes the optimizer of a list of tensors; None is Adam with learning rate 0.05.
@@ -102,17 +101,23 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         show_inline: show the last image in the notebook, with `verbose` those of the thresholds
             too.
         fixed_image_size: size that the network sees: (height, width), or the shorter side; None is
-            the size of the model's spec for smaller images, their own for larger ones.
+            the size of the model's spec for smaller images, their own for larger ones. "native" is
+            the image's own size, as in Lucid: faster, features larger in the picture, but some
+            networks or layers fail on small images.
         seed: makes everything random repeat, and leaves the global generators as they were; None
-            draws from them, so that `set_seed` before the call repeats, too.
+            draws from them, so that `set_seed` before the call repeats, too. A list of objectives
+            may have a list of seeds; with one seed all of them start from the same image.
         callbacks: functions of the `Run`, called before the first step and after every one.
         relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
             start. A model with the attribute `redirected_ReLU = False` is left alone.
         draws: independent draws of the transforms per step; the network sees each image so often.
+        precision: "fp32", "tf32" or "bf16", of the network's arithmetic; see `RunSettings`.
+        capture: replay the step as a CUDA graph; see `RunSettings`.
 
     Returns:
         One array per threshold reached, in the order of the steps: float32, (B, H, W, C), in [0, 1]
-        for `param.image`. The list has the attribute `history`.
+        for `param.image`; B is the number of objectives for a list of them. The list has the
+        attribute `history`.
 
     Raises:
         LucentError: an argument cannot be used, and the text says what to give instead, or the loss
@@ -121,31 +126,25 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
-    steps = _checked_thresholds(thresholds)
-    spec = _checked_spec(model, needed=preprocess or fixed_image_size is None)
-    settings = RunSettings(
-        steps=max(steps),
+    given = setup(
+        model,
+        param_f,
+        optimizer,
+        transforms,
+        thresholds,
+        fixed_image_size,
         seed=seed,
-        relu_override=relu_override and getattr(unwrap(model), "redirected_ReLU", True),
+        relu_override=relu_override,
         preprocess=preprocess,
         draws=draws,
-        spec=spec,
+        precision=precision,
+        capture=capture,
     )
-    snapshots = Snapshots(steps)
-    with forked_rng(seed):
-        image = default_image(spec) if param_f is None else as_image(param_f())
-        with Run(
-            model,
-            as_objective(objective_f),
-            image,
-            transforms=Fused(_as_list(transforms), _network_size(spec, fixed_image_size)),
-            optimizer=optimizer or adam,
-            settings=settings,
-        ) as run:
-            _iterate(
-                run, snapshots, [*callbacks, *_displays(steps, progress, verbose, show_inline)]
-            )
-    pictures = Pictures(snapshots.images, run.history)
+    watching = [*callbacks, *_displays(given.thresholds, verbose, show_inline)]
+    if isinstance(objective_f, list | tuple):
+        pictures = _rendered_together(given, objective_f, watching, progress)
+    else:
+        pictures = _rendered_alone(given, as_objective(objective_f), watching, progress)
     try:
         if save_image:
             export(pictures[-1], image_name)
@@ -159,16 +158,62 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     return pictures
 
 
-def _checked_spec(model: nn.Module, *, needed: bool) -> ModelSpec:
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"The model has to be a torch.nn.Module, not {model!r}. A network by its name: "
-            "lucent.modelzoo.load(name)."
-        )
-    known = getattr(unwrap(model), "spec", None)
-    if needed or isinstance(known, ModelSpec):
-        return spec_of(model)
-    return ModelSpec(type(model).__name__)
+def _rendered_alone(
+    given: Setup, objective: Objective, callbacks: Sequence[Callback], progress: bool
+) -> Pictures:
+    seed = given.settings.seed
+    if isinstance(seed, Sequence):
+        raise InputError(f"seed={seed!r} is for a list of objectives: one objective has one seed.")
+    snapshots = Snapshots(given.thresholds)
+    bar = [Progress()] if progress else []
+    with (
+        forked_rng(seed),
+        Run(
+            given.model,
+            objective,
+            given.image(),
+            transforms=given.transforms,
+            optimizer=given.optimizer,
+            settings=given.settings,
+        ) as run,
+    ):
+        _iterate(run, snapshots, [*callbacks, *bar])
+    return Pictures(snapshots.images, run.history)
+
+
+def _rendered_together(
+    given: Setup, objectives: Sequence[Any], callbacks: Sequence[Callback], progress: bool
+) -> Pictures:
+    """Return the pictures of several objectives as rows, in the order of the objectives."""
+    if not objectives:
+        raise InputError("render_vis got an empty list of objectives: give at least one.")
+    seed = given.settings.seed
+    results = rendered(given, objectives, seed=seed, callbacks=callbacks, progress=progress)
+    ordered = sorted(results, key=lambda result: result.index)
+    if errors := [result.error for result in ordered if result.error is not None]:
+        errors[0].images = _in_rows([result for result in ordered if result.error is None])
+        raise errors[0]
+    return Pictures(_in_rows(ordered), _joint_history(ordered))
+
+
+def _in_rows(results: Sequence[Rendered]) -> list[np.ndarray]:
+    """Return one array per threshold; an objective that was stopped early keeps its last image."""
+    n_images = max((len(result.images) for result in results), default=0)
+    return [np.stack([result.images[: n + 1][-1] for result in results]) for n in range(n_images)]
+
+
+def _joint_history(results: Sequence[Rendered]) -> History:
+    """Return the sum of the losses, and the values of the terms of all."""
+    tables = [result.history.state_dict()["rows"] for result in results]
+    captions = Objective.sum(result.objective for result in results).captions()
+    rows = [
+        [sum(row[0] for row in step), *(value for row in step for value in row[1:])]
+        for step in zip(*tables, strict=False)  # as many as all of them did
+    ]
+    history = History(captions)
+    history.load_state_dict({"captions": captions, "rows": rows})
+    history.steps = max((result.history.steps for result in results), key=len)
+    return history
 
 
 def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None:
@@ -187,75 +232,10 @@ def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None
         raise
 
 
-def _displays(
-    steps: Sequence[int], progress: bool, verbose: bool, show_inline: bool
-) -> list[Callback]:
-    chosen: list[Callback] = []
-    if verbose:
-        chosen.append(Report(steps))
-        if show_inline:
-            chosen.append(Show(steps))
-    if progress:
-        chosen.append(Progress())
-    return chosen
-
-
-def _checked_thresholds(thresholds: Iterable[int]) -> list[int]:
-    steps = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
-    if not steps or not all(isinstance(n, numbers.Integral) and n >= 0 for n in steps):
-        raise InputError(
-            f"thresholds={thresholds!r} has to be whole numbers of steps, for example (128, 512)."
-        )
-    return [int(n) for n in steps]
-
-
-def _as_list(transforms: Iterable[Transform] | Transform | None) -> list[Transform]:
-    if transforms is None:
-        return list(transform.standard_transforms)
-    if callable(transforms) and not isinstance(transforms, nn.Sequential):
-        return [transforms]
-    return list(transforms)
-
-
-def default_image(spec: ModelSpec, size: int | None = None, *, batch: int = 1) -> Image:
-    """Return the image that suits a network: its colours, its spectrum and its size.
-
-    Args:
-        spec: facts about the network.
-        size: side in pixels; None is that of the spec, 128 if it has none.
-        batch: number of images.
-    """
-    return param.image(
-        size or spec.image_size or DEFAULT_IMAGE_SIZE,
-        batch=batch,
-        color_matrix=spec.color_matrix or COLOR_CORRELATION_SVD_SQRT,
-        decay_power=1.0 if spec.decay_power is None else spec.decay_power,
-    )
-
-
-def _network_size(spec: ModelSpec, fixed: int | Sequence[int] | None) -> SizeFn:
-    """Return the function from an image's size to the one that the network sees."""
-    if fixed is None:
-        return functools.partial(_size_by_spec, spec)
-    sides = [int(n) for n in np.atleast_1d(fixed)]
-    if np.ndim(fixed) > 1 or len(sides) > 2 or min(sides, default=0) < 1:
-        raise InputError(
-            f"fixed_image_size={fixed!r} has to be (height, width) or the shorter side, in pixels."
-        )
-    if len(sides) == 2:
-        return lambda own: (sides[0], sides[1])
-    return lambda own: _zoomed(own, sides[0] / min(own))
-
-
-def _size_by_spec(spec: ModelSpec, own: tuple[int, int]) -> tuple[int, int]:
-    if spec.input_size is None or spec.fixed_size:
-        return spec.input_size or own
-    # Larger images keep their size; the network was trained on smaller ones, but takes them.
-    return _zoomed(own, max(1.0, *(n / m for n, m in zip(spec.input_size, own, strict=True))))
-
-
-def _zoomed(size: tuple[int, int], zoom: float) -> tuple[int, int]:
-    return round(size[0] * zoom), round(size[1] * zoom)
+def _displays(steps: Sequence[int], verbose: bool, show_inline: bool) -> list[Callback]:
+    if not verbose:
+        return []
+    return [Report(steps), Show(steps)] if show_inline else [Report(steps)]
 
 
 def view(tensor: Tensor | np.ndarray) -> None:

@@ -3,8 +3,11 @@
 `redirected_relu` lets dead units start, `smoothed_maxpool` spreads the gradient of a max-pool over
 its window, `linearized` takes the rectifiers out of a network. Blocks may be nested: the inner one
 wins, but a linearised network has no rectifier left that could be overridden.
+
+`frozen_forwards` changes neither values nor gradients: it is what a run does to be fast.
 """
 
+from lucent.overrides._frozen import frozen_forwards
 from lucent.overrides._linear import linearization_overrides, linearized
 from lucent.overrides._pooling import default_overrides, pooling_overrides, smoothed_maxpool
 from lucent.overrides._relu import (
@@ -20,6 +23,7 @@ __all__ = [
     "FunctionalReLUs",
     "RedirectedReLU",
     "default_overrides",
+    "frozen_forwards",
     "linearization_overrides",
     "linearized",
     "pooling_overrides",

@@ -67,14 +67,18 @@ class RedirectedReLU(torch.autograd.Function):
         (grad,) = grads
         below, above = ctx.saved_tensors
         plain = grad.masked_fill(below, 0)
-        redirected = grad.masked_fill(below & (grad > 0), 0)
         if above is not None:
             plain = plain.masked_fill(above, 0)
-            redirected = redirected.masked_fill(above & (grad < 0), 0)
         # Without a batch axis that could be told apart, all of it is one example.
-        rows = plain if plain.dim() > 1 else plain.view(1, -1)
-        dead = ~(rows != 0).flatten(1).any(1).view(-1, *[1] * (rows.dim() - 1))
-        return torch.where(dead, redirected.view_as(rows), rows).view_as(plain), None, None
+        axes = tuple(range(1, plain.dim()))
+        alive = plain.any(axes, keepdim=True) if axes else plain.any()
+        # Few examples are dead. On a GPU, asking would cost more than it saves: the caller waits.
+        if alive.device.type == "cpu" and alive.all():
+            return plain, None, None
+        closing = below & (grad > 0)
+        if above is not None:
+            closing = closing | (above & (grad < 0))
+        return torch.where(alive, plain, grad.masked_fill(closing, 0)), None, None
 
 
 class FunctionalReLUs(FunctionOverride):

@@ -117,7 +117,7 @@ def overridden(model: nn.Module, override: FunctionOverride, *, functional: bool
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         for module in model.modules():
             if _is_open_to(module, override):
-                stack.enter_context(_swapped_forward(module, _Forward(module, override)))
+                stack.enter_context(swapped_forward(module, _Forward(module, override)))
         if functional:
             stack.enter_context(override)
         yield
@@ -133,7 +133,8 @@ def _is_open_to(module: nn.Module, override: FunctionOverride) -> bool:
 
 
 @contextmanager
-def _swapped_forward(module: nn.Module, forward: _Forward) -> Iterator[None]:
+def swapped_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give a module another forward inside the block."""
     before = vars(module).get("forward")
     vars(module)["forward"] = forward
     try:

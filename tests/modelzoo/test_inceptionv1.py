@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lucent.errors import WeightsError
 from lucent.hooks import Activations
@@ -257,22 +258,79 @@ def test_redirected_layer_lets_a_dead_unit_open():
     assert x.grad.tolist() == [[-1.0, 0.0]]
 
 
-@pytest.mark.parametrize("size", [11, 5, 4])
-def test_local_response_norm_equals_torchs(size):
-    x = torch.randn(2, 24, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    x = (200 * x).requires_grad_()
-    ours = local_response_norm(x, size, alpha=0.02, beta=0.75, k=2.0)
-    theirs = F.local_response_norm(x, size, alpha=0.02, beta=0.75, k=2.0)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (ours, theirs)]
-    torch.testing.assert_close(*gradients, rtol=1e-11, atol=1e-11)
+LRN = {"alpha": 11e-4, "beta": 0.5, "k": 2.0}
 
 
-def test_local_response_norm_does_not_overflow_half_precision():
-    x = torch.full((1, 11, 1, 1), 1000.0, dtype=torch.float16)
-    out = local_response_norm(x, 11, alpha=11e-4, beta=0.5, k=2.0)
-    # The middle channel sees all eleven: 1000 / sqrt(2 + 1e-4 * 11e6); 1 part in 500 is float16's.
-    assert out[0, 5].item() == pytest.approx(1000 / 1102**0.5, rel=2e-3)
+@pytest.fixture
+def energetic():
+    """Activations whose energies are far from the constant under the root."""
+    generator = torch.Generator().manual_seed(3)
+    return 200 * torch.randn(2, 24, 5, 7, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("beta", [0.5, 0.75])
+@pytest.mark.parametrize("size", [11, 5, 4, 60])
+def test_local_response_norm_equals_torchs(energetic, size, beta, layout):
+    x = energetic.contiguous(memory_format=layout).requires_grad_()
+    ours = local_response_norm(x, size, alpha=0.02, beta=beta, k=2.0)
+    theirs = F.local_response_norm(x, size, alpha=0.02, beta=beta, k=2.0)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(y.cos().sum(), x)[0] for y in (ours, theirs)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    assert ours.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_local_response_norm_has_derivatives_of_all_kinds(energetic):
+    x = energetic[:1, :6, :2, :2].requires_grad_()
+
+    def normalised(x):
+        return local_response_norm(x, 5, **LRN)
+
+    assert torch.autograd.gradcheck(normalised, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(normalised, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_local_response_norm_of_a_half_is_rounded_once(energetic, dtype):
+    x = 10 * energetic.to(dtype)  # the squares overflow float16
+    expected = F.local_response_norm(x.double(), 11, **LRN)
+    found = local_response_norm(x, 11, **LRN)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=torch.finfo(dtype).eps, atol=0)
+
+
+def test_local_response_norm_keeps_its_precision_under_autocast(energetic):
+    expected = F.local_response_norm(energetic, 11, **LRN)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = local_response_norm(energetic.float(), 11, **LRN)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
+
+
+def test_local_response_norm_has_a_shape_without_data():
+    assert local_response_norm(torch.empty(2, 24, 5, 7, device="meta"), 11, **LRN).is_meta
+
+
+class Operations(TorchDispatchMode):
+    """Keeps the names of operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_slow_operation_is_used(model, image):
+    with torch.no_grad(), Operations() as operations:
+        model(image)
+    assert "convolution" in operations.names
+    assert not [name for name in operations.names if "pool3d" in name or "unfold" in name]
 
 
 def test_dropout_is_for_training_only(model, image):

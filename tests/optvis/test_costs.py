@@ -54,13 +54,16 @@ def step():
     with run:
         for _ in range(STEP):
             next(run)
+        before = [(module, dict(vars(module))) for module in model.modules()]
         calls = tiny.count_calls(model)
         try:
             with Operations() as operations:
                 next(run)
         finally:
-            for module in model.modules():
-                del module.forward
+            for module, own in before:
+                module.forward = own.get("forward")
+                if module.forward is None:
+                    del module.forward
     return operations, calls
 
 

@@ -29,6 +29,7 @@ from lucent.optvis.transform import (
     random_scale,
     standard_transforms,
 )
+from lucent.optvis.transform.warp import centred
 
 
 def same_size(own):
@@ -181,6 +182,13 @@ def test_fused_fill_is_the_pads_also_beside_a_turned_picture():
     assert Fused([random_rotate([45])], same_size)(torch.ones(1, 1, 32, 32))[0, 0, 0, 0] == 0
 
 
+def halved(profile):
+    """A row at half its size, its ends being outside: triangles of half width 2."""
+    profile = np.pad(profile, 1, mode="edge")
+    taps = np.stack([profile[start : start + len(profile) - 3 : 2] for start in range(4)])
+    return np.array([1, 3, 3, 1]) / 8 @ taps
+
+
 def test_fused_pads_of_two_values_keep_both():
     made = [pad(2, "constant", 0.25), pad(2, "constant", 0.75)]
     chain = compose(made)(torch.ones(1, 1, 8, 8))
@@ -188,9 +196,8 @@ def test_fused_pads_of_two_values_keep_both():
     seen = Fused([*made, lambda image: image], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
     np.testing.assert_allclose(seen, chain[..., 4:-4, 4:-4], atol=1e-6)
     zoomed_out = Fused([*made, random_scale([0.5])], FixedSize(8, 8))(torch.ones(1, 1, 8, 8))
-    assert zoomed_out[0, 0, 4].tolist() == pytest.approx(
-        [0.75, 0.25, 1, 1, 1, 1, 0.25, 0.75], abs=1e-6
-    )
+    expected = halved([0.75] * 2 + [0.25] * 2 + [1] * 8 + [0.25] * 2 + [0.75] * 2)
+    np.testing.assert_allclose(zoomed_out[0, 0, 4], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +291,9 @@ def fused_alone(made, image, seed):
 @pytest.mark.parametrize(
     "made",
     [
+        [jitter(5)],
+        [random_rotate([-37.5, 20, 200])],
+        [random_rotate([90, 180])],
         [flip("xy")],
         [homography(rotation=20, perspective=0.004)],
         [box_crop((0.3, 0.9))],
@@ -301,6 +311,17 @@ def test_fused_equals_the_transforms_one_by_one(made, rows):
     for seed in range(4):
         chain, fused = fused_alone(made, image, seed)
         np.testing.assert_allclose(fused, chain, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1, 1.25, 1.5, 2])
+def test_fused_scale_equals_the_scale_alone_inside_the_picture(scale):
+    image, made = doubles(2, 3, 16, 24), random_scale([scale])
+    chain, fused = made(image), Fused([made], same_size)(image)
+    # All sizes are even, so that the middles are alike. Where the picture ends the two differ.
+    edge = 2 if scale < 1 else 0
+    height, width = (min(n, int(n * scale)) - 2 * edge for n in (16, 24))
+    inside, expected = (centred(one, (height, width), 0.0) for one in (fused, chain))
+    np.testing.assert_allclose(inside, expected, rtol=0, atol=1e-12)
 
 
 def test_fused_neighbours_with_own_draws_differ_and_shared_ones_do_not():
@@ -361,12 +382,13 @@ def test_fused_uniform_pad_fills_all_corners_with_one_draw_per_step():
 
 def test_fused_uniform_pads_keep_a_draw_each():
     made = [pad(2, "constant", "uniform"), pad(2, "constant", "uniform"), nn.Identity()]
-    seen = Fused([*made[:2], random_scale([0.5]), made[2]], FixedSize(8, 8))(
-        torch.full((1, 1, 8, 8), 2.0, dtype=torch.float64), seeded()
-    )[0, 0, 4]
-    outer, inner = seen[0].item(), seen[1].item()
+    image = torch.full((1, 1, 8, 8), 2.0, dtype=torch.float64)
+    seen = Fused([*made[:2], random_scale([0.5]), made[2]], FixedSize(8, 8))(image, seeded())
+    generator = seeded()
+    inner, outer = (one.sample(image, generator).item() for one in made[:2])
     assert outer != inner
-    np.testing.assert_allclose(seen, [outer, inner, 2, 2, 2, 2, inner, outer], atol=1e-12)
+    expected = halved([outer] * 2 + [inner] * 2 + [2] * 8 + [inner] * 2 + [outer] * 2)
+    np.testing.assert_allclose(seen[0, 0, 4], expected, atol=1e-12)
 
 
 def test_fused_crops_do_not_fade_into_black_at_the_edge():

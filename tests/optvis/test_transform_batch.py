@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from all_transforms import EVERY, FIXED, RANDOM
 from reference import doubles, seeded
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lucent.errors import InputError
 from lucent.optvis import param, render, transform
@@ -18,56 +20,20 @@ from lucent.optvis.transform import (
     Fused,
     box_crop,
     collapse_alpha_random,
-    color_jitter,
-    color_offset,
     compose,
-    contrast,
     crop_or_pad_to,
     flip,
-    gaussian_blur,
     homography,
-    hue,
     jitter,
-    noise,
     normalize_gradient,
     pad,
     per_image,
     random_crop,
     random_rotate,
     random_scale,
-    roll,
-    saturation,
     scheduled,
     standard_transforms,
 )
-
-RANDOM = [
-    pad(3, "constant", "uniform"),
-    jitter(4),
-    random_crop((6, 8)),
-    flip("xy"),
-    roll(5),
-    random_scale([0.5, 1, 1.5, 2]),
-    random_rotate(range(360)),
-    homography(),
-    box_crop(),
-    noise(),
-    gaussian_blur((0.5, 2)),
-    contrast(),
-    hue(60),
-    saturation(0.5),
-    color_jitter(),
-    color_offset(),
-]
-FIXED = [
-    pad(3),
-    pad(3, "symmetric"),
-    pad(3, "constant", (0.1, 0.2, 0.3)),
-    crop_or_pad_to(9, 20),
-    normalize_gradient(),
-    transform.normalize(),
-]
-EVERY = [*RANDOM, *FIXED]
 
 #: Those that resample, and so know two axes only.
 FLAT = [random_scale([0.5, 1, 1.5, 2]), random_rotate(range(360)), homography(), box_crop()]
@@ -370,6 +336,64 @@ def test_a_schedule_of_no_transforms():
         scheduled(3)
     with pytest.raises(InputError, match="Transforms come in a list, not as None"):
         scheduled(lambda step: None).at(0)
+
+
+# A step that can be recorded
+
+
+class Shapes(TorchDispatchMode):
+    """Notes what runs, and the shapes that come of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        parts = result if isinstance(result, list | tuple) else [result]
+        self.seen.append((str(func), [tuple(getattr(part, "shape", ())) for part in parts]))
+        return result
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("made", EVERY, ids=repr)
+def test_every_step_runs_the_same_operations_on_the_same_shapes(made, own):
+    made = per_image(made) if own else made
+    fused, image = Fused([jitter(2), made, jitter(2)], lambda own: (18, 16)), doubles(2, 3, 14, 16)
+    runs = []
+    for seed in range(5):
+        generator = seeded(seed)
+        with Shapes() as shapes:
+            seen = fused(image, generator)
+        assert seen.shape == (2, 3, 18, 16)
+        runs.append(shapes.seen)
+    # Constants are made in the first.
+    assert runs[1] == runs[2] == runs[3] == runs[4]
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that compute, which are neither views nor bare allocations."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        views = any(part.alias_info is not None for part in func._schema.returns)
+        name = func.overloadpacket.__name__
+        self.count += isinstance(result, torch.Tensor) and not views and name != "new_empty"
+        return result
+
+
+def test_the_standard_transforms_are_few_operations():
+    made, image = Fused(standard_transforms, lambda own: (28, 28)), torch.rand(2, 3, 24, 24)
+    made(image)
+    with Kernels() as kernels:
+        made(image)
+    # Six draw, nine turn them into where points lie, five make the grid, three sample around grey.
+    # A matrix for each transform made it 71.
+    assert kernels.count == 23
 
 
 # What was wrong elsewhere

@@ -257,7 +257,7 @@ STRONG = {
     "translation": 3,
     "rotation": 40,
     "shear_angle": 30,
-    "shear": 0.3,
+    "shear": 0.15,
     "perspective": 0.01,
     "last_translation": 2,
 }

@@ -5,8 +5,8 @@ The classes keep torch-lucent's names and call signatures: options are given wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -133,8 +133,8 @@ def local_response_norm(
     """Return x / (k + alpha * mean(x² over `size` neighbouring channels)) ** beta.
 
     The value is that of `torch.nn.functional.local_response_norm`, which slides a three-dimensional
-    pooling window; here the window is a band matrix over the channels, one matrix product for each
-    direction.
+    pooling window; here the window is a band matrix over the channels, applied as a convolution of
+    kernel 1. Under autocast and in half precision the denominator is computed in float32.
 
     Args:
         tensor: (B, C, H, W); channels beyond the first and last count as zeros.
@@ -145,9 +145,18 @@ def local_response_norm(
 
     Source: Krizhevsky et al. 2012, section 3.3 (https://papers.nips.cc/paper/4824).
     """
-    channel = torch.arange(tensor.shape[1], device=tensor.device)
-    offset = channel - channel.unsqueeze(1)
-    window = ((offset >= -(size // 2)) & (offset <= (size - 1) // 2)).to(tensor.dtype)
-    # Scaled before it is squared: the square of an activation above 255 overflows float16.
-    energy = (tensor * math.sqrt(alpha / size)).square()
-    return tensor * (torch.einsum("dc,bchw->bdhw", window, energy) + k).pow(-beta)
+    n = tensor.shape[1]
+    # The square of an activation above 255 overflows float16, and a sum in bfloat16 keeps 8 bits.
+    with _without_autocast(tensor.device.type):
+        wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+        band = wide.new_full((n, n), alpha / size).triu(-(size // 2)).tril((size - 1) // 2)
+        base = F.conv2d(wide * wide, band[..., None, None], wide.new_full((n,), k))
+        normalised = wide * (base.rsqrt() if beta == 0.5 else base.pow(-beta))
+    return normalised.to(tensor.dtype)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    # The meta device, for one, does not know the word.
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lucent.optvis.objectives.base import Acts, Input, Objective, Term, as_objective
+from lucent.optvis.objectives.base import Objective, Term, as_objective
 from lucent.optvis.objectives.batchwise import alignment, channel_interpolate, diversity
 from lucent.optvis.objectives.directions import (
     direction,
@@ -41,6 +41,7 @@ from lucent.optvis.objectives.penalties import (
     total_variation,
     transparency,
 )
+from lucent.optvis.objectives.reading import Acts, Input
 
 __all__ = [
     "L1",

@@ -7,14 +7,12 @@ it gives a loss, to be minimised.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import numbers
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +21,19 @@ from torch import Tensor
 from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.layers import INPUT, LABELS
+from lucent.optvis.objectives.gather import Plan
+from lucent.optvis.objectives.reading import (
+    OneImage,
+    ScoreFn,
+    draws_of,
+    one_draw,
+    one_row,
+    parameter_kinds,
+    reads_activations,
+)
+from lucent.optvis.objectives.selection import fitted, whole
 from lucent.util import constant
 
-#: Annotates the parameters of a score that are layers: the caller names one, the score gets its
-#: activation.
-Acts = Annotated[Tensor, "activation of a layer"]
-#: Annotates a parameter of a score that is filled in with the image before transforms.
-Input = Annotated[Tensor, "the image before transforms"]
-ScoreFn = Callable[..., Tensor]
 #: Weight of a term as a function of the number of steps done.
 Schedule = Callable[[int], float]
 
@@ -46,6 +49,8 @@ class Term:
         weight: factor of the score in the objective.
         row: which image of the batch it is about; None takes the mean over the batch.
         schedule: a further factor that depends on the number of steps done.
+        alone: the one image that the batch consists of, as far as the term can see; None shows it
+            the whole batch.
     """
 
     score: ScoreFn
@@ -53,6 +58,7 @@ class Term:
     weight: float = 1.0
     row: int | None = None
     schedule: Schedule | None = None
+    alone: int | None = None
 
     @property
     def layers(self) -> frozenset[str] | None:
@@ -68,14 +74,27 @@ class Term:
         return self.weight if self.schedule is None else self.weight * self.schedule(step)
 
     def to(self, device: torch.device) -> Term:
-        """Return the term with the tensors and objectives among its arguments on a device."""
-        moved = (
-            (name, value.to(device) if isinstance(value, Tensor | Objective) else value)
-            for name, value in self.arguments
-        )
+        """Return the term with the numbers and objectives among its arguments on a device."""
+        kinds = parameter_kinds(self.score)
+        moved = ((name, _moved(value, name, kinds[name], device)) for name, value in self.arguments)
         return replace(self, arguments=tuple(moved))
 
-    def value(self, T: Activations) -> Tensor:
+    def about(self, image: int) -> Term:
+        """Return the term for one image of a batch; see `Objective.about`."""
+        if self.row not in (None, 0) or self.alone is not None:
+            number = self.row if self.alone is None else self.alone
+            raise InputError(
+                f"{_caption(self)} is about image {number} of a batch and cannot be about image "
+                f"{image} alone: an objective that compares the images of a batch needs a "
+                "rendering of its own, such as render_vis(model, objective, lambda: "
+                "param.image(128, batch=4))."
+            )
+        for _, value in self.arguments:
+            if isinstance(value, Objective):
+                value.about(image)  # for what it refuses; it gets this term's view of the batch
+        return replace(self, alone=image)
+
+    def value(self, T: Callable[[str], Tensor]) -> Tensor:
         """Return the score as a 0-d tensor, without its weight.
 
         Where the network saw several draws of each image, it is the mean of the draws' scores: a
@@ -84,17 +103,16 @@ class Term:
         Raises:
             InputError: the batch has no such row.
         """
-        reads_activations = {"layer", "T"} & {*parameter_kinds(self.score).values()}
-        # T may be any function of layer names, such as a dictionary's get.
-        draws = getattr(T, "draws", 1) if reads_activations else 1
+        if self.alone is not None:
+            T = OneImage(T, self.alone)
+        draws = draws_of(T) if reads_activations(self.score) else 1
         if draws == 1:
             return self._value(T)
-        return torch.stack([self._value(_one_draw(T, n, draws)) for n in range(draws)]).mean()
+        return torch.stack([self._value(one_draw(T, n, draws)) for n in range(draws)]).mean()
 
     def _value(self, T: Callable[[str], Tensor]) -> Tensor:
-        kinds = parameter_kinds(self.score)
         given = dict(self.arguments)
-        for name, kind in kinds.items():
+        for name, kind in parameter_kinds(self.score).items():
             if kind == "T":
                 given[name] = T
             elif kind == "input":
@@ -107,51 +125,17 @@ class Term:
         return acts if self.row is None else one_row(acts, self.row, layer)
 
 
-class SomeRows:
-    """`T` with some rows of each activation only.
-
-    Args:
-        T: any function of layer names.
-        part: function of an activation and the name of its layer.
-    """
-
-    #: However many draws there were, this is about one of them.
-    draws = 1
-
-    def __init__(self, T: Callable[[str], Tensor], part: Callable[[Tensor, str], Tensor]) -> None:
-        self._T, self._part = T, part
-
-    def __call__(self, layer: str) -> Tensor:
-        return self._part(self._T(layer), layer)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._T, name)
-
-
-def _one_draw(T: Callable[[str], Tensor], number: int, draws: int) -> SomeRows:
-    # The image is the same in all draws; only what the network made of it has a row for each.
-    return SomeRows(T, lambda acts, layer: acts if layer == INPUT else acts[number::draws])
-
-
-def one_row(acts: Tensor, row: int, layer: str) -> Tensor:
-    """Return one image of a batch, (1, ...).
-
-    Args:
-        acts: (B, ...).
-        row: -B to B - 1.
-        layer: what the error calls it.
-
-    Raises:
-        InputError: the batch has no such row.
-    """
-    if not -len(acts) <= row < len(acts):
-        raise InputError(
-            f"batch={row} asks for an image that the batch does not have: {layer!r} gives "
-            f"{len(acts)} rows. Make more images, for example with param.image(128, "
-            f"batch={row + 1 if row >= 0 else -row})."
-        )
-    row %= len(acts)
-    return acts[row : row + 1]
+def _moved(value: Any, name: str, kind: str, device: torch.device) -> Any:
+    if kind == "numbers" and isinstance(value, Sequence) and not isinstance(value, str):
+        # A list would be copied to the device in every step.
+        value = fitted(value, torch.empty(0, dtype=torch.float64), name)
+    if isinstance(value, Objective):
+        return value.to(device)
+    if not isinstance(value, Tensor):
+        return value
+    # Apple's GPUs have no float64.
+    too_wide = device.type == "mps" and value.dtype == torch.float64
+    return value.to(device, torch.float32 if too_wide else None)
 
 
 def _union(layers: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
@@ -162,20 +146,6 @@ def _union(layers: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
             return None
         union |= names
     return union
-
-
-@functools.cache
-def parameter_kinds(score: ScoreFn) -> dict[str, str]:
-    """Tell for each parameter of a score whether it is a "layer", "input", "T" or a "value"."""
-    hints = get_type_hints(score, include_extras=True)
-    # Compared by what is written in the brackets: the same annotation may be several objects.
-    special = [(get_args(Acts), "layer"), (get_args(Input), "input")]
-    kinds = {}
-    for name in inspect.signature(score).parameters:
-        hint = hints.get(name)
-        kinds[name] = "T" if hint is Activations else "value"
-        kinds.update((name, kind) for written, kind in special if get_args(hint) == written)
-    return kinds
 
 
 def opaque(function: Callable[[Activations], Tensor], T: Activations) -> Tensor:
@@ -211,6 +181,7 @@ class Objective:
         self.bias = 0.0
         self._names: tuple[str, ...] = (name,)
         self._descriptions: tuple[str, ...] = (description,)
+        self._plan: Plan | None = None
 
     @classmethod
     def of(
@@ -222,6 +193,7 @@ class Objective:
         if not made.terms:
             raise InputError("An objective needs at least one term: there is nothing to look for.")
         made._names, made._descriptions = (name,), (description,)
+        made._plan = None
         return made
 
     @staticmethod
@@ -262,8 +234,35 @@ class Objective:
         return _union(term.layers for term in self.terms)
 
     def to(self, device: torch.device) -> Objective:
-        """Return the objective with the tensors among its arguments on a device."""
-        return self._with(term.to(device) for term in self.terms)
+        """Return the objective with the numbers among its arguments on a device.
+
+        Terms of one score and one layer are evaluated together there.
+        """
+        made = self._with(term.to(device) for term in self.terms)
+        made._plan = Plan(made.terms, device)
+        return made
+
+    def about(self, image: int) -> Objective:
+        """Return the same objective about one image of a batch, whatever its neighbours are.
+
+        It sees a batch that consists of this image, and keeps a state of its own. So the sum of
+        several objectives, each about an image of its own, makes all their pictures at once.
+
+        >>> from lucent.optvis.objectives import channel
+        >>> T = {"fc": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}.get
+        >>> channel("fc", 1).about(0)(T), channel("fc", 0).about(1)(T)
+        (tensor(-2.), tensor(-3.))
+
+        Args:
+            image: number of the image, 0 to B - 1.
+
+        Raises:
+            InputError: it is no such number, or a term is about an image other than the first; when
+                it is called, that the batch has no such image.
+        """
+        if whole(image, "image") < 0:
+            raise InputError(f"image={image} has to be the number of an image, 0 or more.")
+        return self._with(term.about(int(image)) for term in self.terms)
 
     def scheduled(self, schedule: Schedule) -> Objective:
         """Return the objective with a weight that changes from step to step.
@@ -300,6 +299,8 @@ class Objective:
 
     def values(self, T: Activations) -> Tensor:
         """Return the value of each term before its weight, (n_terms,)."""
+        if self._plan is not None:
+            return self._plan.values(T)
         return torch.stack([term.value(T) for term in self.terms])
 
     def captions(self) -> list[str]:
@@ -316,7 +317,10 @@ class Objective:
             values: of the terms, (n_terms,).
             step: number of steps done, for the weights that depend on it.
         """
-        weights = constant([term.weight_at(step) for term in self.terms], like=values)
+        if self._plan is not None:
+            weights = self._plan.weights(step, like=values)
+        else:
+            weights = constant([term.weight_at(step) for term in self.terms], like=values)
         return -(self.bias + (weights * values).sum())
 
     def __call__(self, T: Activations) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.optvis.objectives.base import Acts
 from lucent.optvis.objectives.factories import objective
+from lucent.optvis.objectives.reading import Acts
 from lucent.optvis.objectives.selection import (
     Values,
     channel_vector,
@@ -24,7 +24,7 @@ _EPSILON = 1e-4
 _SMALLEST_COSINE = 0.1
 
 
-@objective
+@objective(mapped=True)
 def direction(layer: Acts, direction: Values, *, cossim_pow: float | None = None) -> Tensor:
     """Activation along a direction, the mean over all positions.
 
@@ -46,7 +46,7 @@ def direction(layer: Acts, direction: Values, *, cossim_pow: float | None = None
     return _along(layer, channel_vector(direction, layer, "direction"), cossim_pow)
 
 
-@objective
+@objective(mapped=True)
 def direction_neuron(
     layer: Acts,
     direction: Values,
@@ -75,7 +75,7 @@ def direction_neuron(
     return _along(acts, channel_vector(direction, acts, "direction"), cossim_pow)
 
 
-@objective
+@objective(mapped=True)
 def tensor_direction(layer: Acts, direction: Values, *, cossim_pow: float | None = None) -> Tensor:
     """Activation along a direction for each of the positions in the middle, their mean.
 
@@ -110,7 +110,7 @@ def tensor_direction(layer: Acts, direction: Values, *, cossim_pow: float | None
     return _along(acts, tensor, cossim_pow)
 
 
-@objective
+@objective(mapped=True)
 def whitened_direction(
     layer: Acts, direction: Values, *, whitening: Values, cossim_pow: float = 2.0
 ) -> Tensor:
@@ -134,7 +134,7 @@ def whitened_direction(
     return _along_whitened(layer, direction, whitening, cossim_pow)
 
 
-@objective
+@objective(mapped=True)
 def whitened_direction_neuron(
     layer: Acts,
     direction: Values,

@@ -6,7 +6,7 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -14,29 +14,39 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.hooks import Activations
-from lucent.optvis.objectives.base import (
-    Objective,
-    ScoreFn,
-    SomeRows,
-    Term,
-    as_objective,
-    described,
-    one_row,
-    parameter_kinds,
-)
+from lucent.optvis.objectives.base import Objective, Term, as_objective, described
+from lucent.optvis.objectives.gather import Many, ManyFn
+from lucent.optvis.objectives.reading import ScoreFn, SomeRows, one_row, parameter_kinds
 
-Factory = Callable[..., Objective]
+
+class Factory(Protocol):
+    """What `objective` makes of a score.
+
+    Attributes:
+        score: the score.
+        many: decorator of a function that evaluates many terms of it by one gather.
+    """
+
+    score: ScoreFn
+    many: Callable[[ManyFn], ManyFn]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Objective:
+        """Return an objective that has the score as its only term."""
 
 
 @overload
-def objective(score: ScoreFn, *, whole_batch: bool = False) -> Factory: ...
+def objective(score: ScoreFn, *, whole_batch: bool = False, mapped: bool = False) -> Factory: ...
 
 
 @overload
-def objective(score: None = None, *, whole_batch: bool = False) -> Callable[[ScoreFn], Factory]: ...
+def objective(
+    score: None = None, *, whole_batch: bool = False, mapped: bool = False
+) -> Callable[[ScoreFn], Factory]: ...
 
 
-def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any:
+def objective(
+    score: ScoreFn | None = None, *, whole_batch: bool = False, mapped: bool = False
+) -> Any:
     """Turn a score into a factory of objectives.
 
     The parameters annotated `Acts` become layer names, those annotated `Input` or `Activations` are
@@ -55,12 +65,15 @@ def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any
             An array or a tensor among its arguments has to be finite, and is on the device of the
             model when the score gets it during a run.
         whole_batch: the score compares the images of the batch: no `batch` is added.
+        mapped: `torch.vmap` can map the score, so that a run evaluates all terms of it that differ
+            in their row and in tensors at once. Where they differ in whole numbers, too, a function
+            decorated by `factory.many` does so.
 
     Raises:
-        InputError: the score reads no activation.
+        InputError: the score reads no activation, or, if it is mapped, several.
     """
     if score is None:
-        return functools.partial(objective, whole_batch=whole_batch)
+        return functools.partial(objective, whole_batch=whole_batch, mapped=mapped)
     signature, kinds = _factory_signature(score, whole_batch), parameter_kinds(score)
 
     @functools.wraps(score)
@@ -79,9 +92,17 @@ def objective(score: ScoreFn | None = None, *, whole_batch: bool = False) -> Any
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
     factory.score = score  # type: ignore[attr-defined]
+    factory.many = functools.partial(_add_many, score)  # type: ignore[attr-defined]
+    if mapped:
+        score.many = Many.of(score)  # type: ignore[attr-defined]
     # Pickle finds a function by its name, and the name now belongs to the factory.
     score.__qualname__ = f"{score.__qualname__}.score"
     return factory
+
+
+def _add_many(score: ScoreFn, function: ManyFn) -> ManyFn:
+    score.many = Many.of(score, function)  # type: ignore[attr-defined]
+    return function
 
 
 def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
@@ -92,7 +113,7 @@ def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
             "layers with objectives.Acts, as in def mean(layer: Acts) -> Tensor."
         )
     parameters = inspect.signature(score).parameters.values()
-    given = [p for p in parameters if kinds[p.name] in ("layer", "value")]
+    given = [p for p in parameters if kinds[p.name] not in ("input", "T")]
     positional = [p for p in given if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     named = given[len(positional) :]
     if not whole_batch:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.hooks import Activations
-from lucent.optvis.objectives.base import Acts, Objective, described
+from lucent.optvis.objectives.base import Objective, described
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.penalties import root_mean_square
+from lucent.optvis.objectives.reading import Acts
 from lucent.optvis.objectives.selection import Values, fitted, whole, with_channels
 
 Statistic = Callable[[Tensor], Tensor]

@@ -7,8 +7,8 @@ from torch import Tensor
 from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.labels import label_index
-from lucent.optvis.objectives.base import Acts
 from lucent.optvis.objectives.factories import objective
+from lucent.optvis.objectives.reading import Acts
 from lucent.optvis.objectives.selection import (
     Values,
     channel_of,
@@ -36,6 +36,11 @@ def channel(layer: Acts, n_channel: int) -> Tensor:
     return mean_per_image(channel_of(layer, n_channel))
 
 
+@channel.many
+def _channels(acts: Tensor, rows: Tensor, n_channel: Tensor) -> Tensor:
+    return acts[rows, :, :, n_channel]
+
+
 @objective
 def neuron(layer: Acts, n_channel: int, x: int | None = None, y: int | None = None) -> Tensor:
     """Activation of a channel at one position.
@@ -57,7 +62,18 @@ def neuron(layer: Acts, n_channel: int, x: int | None = None, y: int | None = No
     return mean_per_image(channel_of(window(layer, x, y), n_channel))
 
 
-@objective
+@neuron.many
+def _neurons(
+    acts: Tensor, rows: Tensor, n_channel: Tensor, x: Tensor | None, y: Tensor | None
+) -> Tensor:
+    if acts.dim() == 4:  # a fully connected layer, which has one position
+        return acts[rows, :, :, n_channel]
+    height, width = acts.shape[-2:]
+    column, row = width // 2 if x is None else x, height // 2 if y is None else y
+    return acts[rows, :, :, n_channel, row, column]
+
+
+@objective(mapped=True)
 def neuron_weight(
     layer: Acts, weight: Values | None, x: int | None = None, y: int | None = None
 ) -> Tensor:
@@ -76,7 +92,7 @@ def neuron_weight(
     return _weighted(window(layer, x, y), weight)
 
 
-@objective
+@objective(mapped=True)
 def channel_weight(layer: Acts, weight: Values) -> Tensor:
     """Mean over channels and positions of weight times activation.
 
@@ -91,7 +107,7 @@ def channel_weight(layer: Acts, weight: Values) -> Tensor:
     return _weighted(layer, weight)
 
 
-@objective
+@objective(mapped=True)
 def localgroup_weight(
     layer: Acts,
     weight: Values | None = None,
@@ -118,7 +134,7 @@ def localgroup_weight(
     return _weighted(window(layer, x, y, wx, wy), weight)
 
 
-@objective
+@objective(mapped=True)
 def deepdream(layer: Acts) -> Tensor:
     """Mean square of all activations: more of whatever the layer sees.
 
@@ -154,6 +170,11 @@ def class_logit(layer: Acts, label: int | str, T: Activations) -> Tensor:
             "the layer 'labels' has the logits of every model."
         )
     return channel_of(layer, index).sum()
+
+
+@class_logit.many
+def _class_logits(acts: Tensor, rows: Tensor, label: Tensor) -> Tensor:
+    return acts[rows, :, :, label].sum(2)
 
 
 def _weighted(acts: Tensor, weight: Values | None) -> Tensor:

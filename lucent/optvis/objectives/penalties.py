@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.optvis.objectives.base import Acts, Input
 from lucent.optvis.objectives.factories import objective
+from lucent.optvis.objectives.reading import Acts, Input
 from lucent.optvis.objectives.selection import (
     IMAGE,
     Values,
@@ -24,7 +24,7 @@ from lucent.optvis.objectives.selection import (
 )
 
 
-@objective
+@objective(mapped=True)
 def total_variation(layer: Acts = IMAGE) -> Tensor:
     """Sum of the absolute differences of neighbouring positions, also over the batch.
 
@@ -49,7 +49,7 @@ def total_variation(layer: Acts = IMAGE) -> Tensor:
     return torch.stack(steps).sum()
 
 
-@objective
+@objective(mapped=True)
 def L1(layer: Acts = IMAGE, constant: Values | float = 0) -> Tensor:
     """Sum of the absolute differences from a constant, also over the batch; subtract it.
 
@@ -64,7 +64,7 @@ def L1(layer: Acts = IMAGE, constant: Values | float = 0) -> Tensor:
     return (layer - spread(constant, layer, "constant")).abs().sum()
 
 
-@objective
+@objective(mapped=True)
 def L2(layer: Acts = IMAGE, constant: Values | float = 0, epsilon: float = 1e-6) -> Tensor:
     """Root of epsilon plus the sum of squared differences from a constant; subtract it.
 
@@ -83,7 +83,7 @@ def L2(layer: Acts = IMAGE, constant: Values | float = 0, epsilon: float = 1e-6)
     return (epsilon + squares.sum()).sqrt()
 
 
-@objective
+@objective(mapped=True)
 def blur_input_each_step(image: Input) -> Tensor:
     """Half the squared distance of the image from a blurred copy; subtract it to blur.
 
@@ -99,7 +99,7 @@ def blur_input_each_step(image: Input) -> Tensor:
     return _sharpness(image)
 
 
-@objective
+@objective(mapped=True)
 def blur_alpha_each_step(image: Input) -> Tensor:
     """Half the squared distance of the alpha channel from a blurred copy; subtract it to blur.
 
@@ -115,7 +115,7 @@ def blur_alpha_each_step(image: Input) -> Tensor:
     return _sharpness(_alpha_of(image))
 
 
-@objective
+@objective(mapped=True)
 def penalize_boundary_complexity(
     image: Input,
     shp: Sequence[int] | None = None,
@@ -151,7 +151,7 @@ def penalize_boundary_complexity(
     return -(where * complexity).sum()
 
 
-@objective
+@objective(mapped=True)
 def input_diff(image: Input, orig_img: Values) -> Tensor:
     """Root of the mean squared difference from a given image; subtract it to stay near.
 
@@ -169,7 +169,7 @@ def input_diff(image: Input, orig_img: Values) -> Tensor:
     return root_mean_square(image - spread(orig_img, image, "orig_img"))
 
 
-@objective
+@objective(mapped=True)
 def transparency(image: Input) -> Tensor:
     """Mean transparency of the image, 0 to 1: 1 minus the mean of its alpha channel.
 

@@ -34,6 +34,7 @@ from lucent.optvis.param.lowres import (
 )
 from lucent.optvis.param.maco import MacoImage, maco
 from lucent.optvis.param.measured import measured_color_matrix, measured_spectrum
+from lucent.optvis.param.merged import RowsImage, RowStack, rows
 from lucent.optvis.param.random import RandomFourierImage, image_sample, rand_fft_image
 from lucent.optvis.param.resize_bilinear_nd import resize_bilinear_nd
 from lucent.optvis.param.sampling import bilinearly_sampled_image
@@ -73,6 +74,8 @@ __all__ = [
     "PixelImage",
     "RandomFourierImage",
     "RawImage",
+    "RowStack",
+    "RowsImage",
     "StackImage",
     "SumImage",
     "UnitBallL2",
@@ -103,6 +106,7 @@ __all__ = [
     "rand_fft_image",
     "resize_bilinear_nd",
     "rfft2d_freqs",
+    "rows",
     "stack",
     "summed",
     "to_valid_rgb",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError
+from lucent.generators import AnyGenerator
 
 
 class Image(nn.Module, ABC):
@@ -29,7 +30,7 @@ class Image(nn.Module, ABC):
     def forward(self) -> Tensor:
         """Return the image, (B, C, *spatial)."""
 
-    def draw(self, generator: torch.Generator | None = None) -> None:
+    def draw(self, generator: AnyGenerator = None) -> None:
         """Draw anew what is random about the image, into `sample`; a run does so in every step.
 
         An image that is made of others has them draw, and takes over the last sample.

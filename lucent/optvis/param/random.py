@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lucent.errors import InputError
+from lucent.generators import AnyGenerator, Generators
 from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, natural_noise
 from lucent.optvis.param.base import Image
 from lucent.optvis.param.color import ValidRGB
@@ -41,17 +42,20 @@ class RandomFourierImage(Image):
         self.shape, self.sd, self.decay_power = checked_shape(shape), checked_sd(sd), decay_power
         self.register_buffer("drawn", torch.empty(0), persistent=False)
 
-    def draw(self, generator: torch.Generator | None = None) -> None:
+    def draw(self, generator: AnyGenerator = None) -> None:
         """Draw the image that calls give until the next draw."""
-        self.drawn = self._noise(generator)
+        if isinstance(generator, Generators):
+            self.drawn = torch.cat([self._noise(own, rows=1) for own in generator])
+        else:
+            self.drawn = self._noise(generator)
 
     def forward(self) -> Tensor:
         """Return the image drawn, or a new one."""
         return self.drawn if self.drawn.numel() else self._noise(None)
 
-    def _noise(self, generator: torch.Generator | None) -> Tensor:
+    def _noise(self, generator: torch.Generator | None, rows: int | None = None) -> Tensor:
         return natural_noise(
-            self.shape,
+            (rows or self.shape[0], *self.shape[1:]),
             sd=self.sd,
             decay_power=self.decay_power,
             generator=generator,

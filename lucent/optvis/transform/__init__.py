@@ -5,11 +5,9 @@ ConstantPad(width=12, value=0.5)
 """
 
 from lucent.optvis.transform.base import (
-    AffineTransform,
     Compose,
     Fused,
     PerImage,
-    RandomTransform,
     Scheduled,
     compose,
     per_image,
@@ -17,6 +15,7 @@ from lucent.optvis.transform.base import (
 )
 from lucent.optvis.transform.color import color_jitter, color_offset, contrast, hue, saturation
 from lucent.optvis.transform.grid import crop_or_pad_to, flip, jitter, pad, random_crop, roll
+from lucent.optvis.transform.kinds import AffineTransform, RandomTransform
 from lucent.optvis.transform.pixelwise import (
     Normalize,
     collapse_alpha_random,

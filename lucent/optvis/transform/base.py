@@ -1,134 +1,33 @@
 """The type of transforms, their composition, and the fusion of neighbours into one warp.
 
 A transform is any function from images to images, (B, C, H, W). One that is random draws its
-numbers from the generator it is given, so that a seed means the same picture. One that is affine
-also states itself as a matrix, and `Fused` multiplies neighbouring matrices: the image is sampled
-once, however long the list.
+numbers from the generator it is given, so that a seed means the same picture. Neighbours that are
+affine become one map in `Fused`: the image is sampled once, however long the list.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.optvis.transform.draws import draw_dtype
-from lucent.optvis.transform.warp import Size, centred, multiplied, resized, size_of, warp
-from lucent.util import constant
+from lucent.generators import AnyGenerator
+from lucent.optvis.transform.draws import no_draw
+from lucent.optvis.transform.kinds import (
+    AffineTransform,
+    RandomTransform,
+    drawn,
+    each,
+    stacked,
+)
+from lucent.optvis.transform.warp import SHARP, Points, Size, resized, size_of, warp
 
 Transform = Callable[[Tensor], Tensor]
 #: From the image's own (height, width) to the size that the network is to see.
 SizeFn = Callable[[Size], Size]
-#: Value outside a picture: one, one for each channel, or "uniform" for one per step.
-Fill = float | str | tuple[float, ...]
-
-
-class RandomTransform(ABC):
-    """A transform that says separately what it draws and what it does with it.
-
-    Attributes:
-        volumes: whether it takes (B, C, D, H, W), too.
-    """
-
-    volumes: bool = False
-
-    def sample(self, image: Tensor, generator: torch.Generator | None, rows: int = 1) -> Tensor:
-        """Draw what is random; nothing is, unless a subclass says so.
-
-        Args:
-            image: for the device and the number of channels.
-            generator: on the image's device; None is the global one.
-            rows: number of independent draws.
-
-        Returns:
-            (rows, ...), float32 or float64.
-        """
-        return image.new_empty(rows, 0, dtype=draw_dtype(image))
-
-    @abstractmethod
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the transformed image.
-
-        Args:
-            image: (B, C, H, W), floating point.
-            draw: (1, ...) for all images, or (B, ...).
-        """
-
-    def check(self, image: Tensor) -> None:
-        """Refuse what cannot be transformed.
-
-        Raises:
-            InputError: the image has a wrong number of axes or channels.
-        """
-        if image.dim() != 4 and not (self.volumes and image.dim() == 5):
-            volumes = " or volumes (B, C, D, H, W)" if self.volumes else ""
-            raise InputError(
-                f"{self!r} takes images (B, C, H, W){volumes}, not a tensor of shape "
-                f"{tuple(image.shape)}: leave it out of the transforms, or bring the tensor into "
-                "that shape."
-            )
-
-    def __call__(
-        self, image: Tensor, generator: torch.Generator | None = None, *, rows: int = 1
-    ) -> Tensor:
-        """Draw, and transform with the draw.
-
-        Args:
-            image: (B, C, H, W); whole numbers are taken as floats.
-            generator: on the image's device; None is the global one.
-            rows: 1 for a draw that the images of the batch share, B for one each.
-        """
-        self.check(image)
-        image = image if image.is_floating_point() else image.float()
-        return self.apply(image, self.sample(image, generator, rows))
-
-
-class AffineTransform(RandomTransform):
-    """A transform of coordinates, which may be projective, too.
-
-    Attributes:
-        fill: value outside the picture; None where the transform has no say.
-        uncovers: whether it may show what is outside.
-    """
-
-    fill: Fill | None = None
-    uncovers: bool = True
-
-    @abstractmethod
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the map from output to input coordinates, (rows, 3, 3).
-
-        Coordinates are (x, y, 1) in pixels from the centre of the canvas, y downwards.
-
-        Args:
-            draw: (rows, k).
-            size: of the canvas before the transform.
-        """
-
-    def grown(self, size: Size) -> Size:
-        """Return the size of the canvas after the transform, given that before it."""
-        return size
-
-    def outside(self, image: Tensor, draw: Tensor) -> Tensor | None:
-        """Return the value outside, (1 or B, 1 or C, 1, 1); None where it has no say."""
-        return None
-
-    def apply(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the transformed image; the largest of a batch sets the size."""
-        if len(draw) == 1:
-            return self.move(image, draw)
-        pairs = zip(image.split(1), draw.split(1), strict=True)
-        return _stacked(self.move(one, own) for one, own in pairs)
-
-    def move(self, image: Tensor, draw: Tensor) -> Tensor:
-        """Return the transformed image of one draw, (1, k), that all images share."""
-        size = size_of(image)
-        fill = 0.0 if self.uncovers else None
-        return warp(image, self.matrix(draw, size), self.grown(size), fill)
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,11 +36,11 @@ class PerImage:
 
     transform: Transform
 
-    def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, image: Tensor, generator: AnyGenerator = None) -> Tensor:
         """Return the images, each under a draw of its own."""
         if isinstance(self.transform, RandomTransform):
             return self.transform(image, generator, rows=len(image))
-        return _stacked(call(self.transform, one, generator) for one in image.split(1))
+        return stacked(call(self.transform, one, own) for one, own in each(image, generator))
 
     def at(self, step: int) -> Transform:
         """Return the transform as it is after so many steps."""
@@ -182,7 +81,7 @@ class Compose:
                     "images."
                 )
 
-    def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, image: Tensor, generator: AnyGenerator = None) -> Tensor:
         """Apply the transforms in turn, each as if it were called alone."""
         for transform in self.transforms:
             image = call(transform, image, generator)
@@ -218,7 +117,7 @@ class Scheduled:
         now = self.schedule(step)
         return at(now if callable(now) else Compose(now), step)
 
-    def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, image: Tensor, generator: AnyGenerator = None) -> Tensor:
         """Apply the transform of step 0."""
         return call(self.at(0), image, generator)
 
@@ -243,7 +142,7 @@ class Fused:
         self._groups = _grouped(self._transforms)
         self._size = size
 
-    def __call__(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, image: Tensor, generator: AnyGenerator = None) -> Tensor:
         """Return the image as the network is to see it, (B, C, *size)."""
         if image.dim() != 4:
             return self._transforms(image, generator)
@@ -270,7 +169,7 @@ class Fused:
         return f"Fused({list(self._transforms.transforms)})"
 
 
-def call(transform: Transform, image: Tensor, generator: torch.Generator | None) -> Tensor:
+def call(transform: Transform, image: Tensor, generator: AnyGenerator) -> Tensor:
     """Apply a transform, handing on the generator to one that takes it."""
     if isinstance(transform, RandomTransform | PerImage | Compose | Fused | Scheduled):
         return transform(image, generator)
@@ -282,6 +181,19 @@ def at(transform: Transform, step: int) -> Transform:
     if isinstance(transform, Scheduled | PerImage | Compose | Fused):
         return transform.at(step)
     return transform
+
+
+def flat(transform: Transform) -> Iterator[Transform]:
+    """Yield the parts of a transform that are not made of others; a schedule is one of them."""
+    if isinstance(transform, Fused):
+        yield from flat(transform._transforms)
+    elif isinstance(transform, Compose):
+        for part in transform.transforms:
+            yield from flat(part)
+    elif isinstance(transform, PerImage):
+        yield from flat(transform.transform)
+    else:
+        yield transform
 
 
 def compose(transforms: Iterable[Transform]) -> Compose:
@@ -328,13 +240,6 @@ def per_image(transforms: Transform | Iterable[Transform]) -> Transform:
     return PerImage(transforms) if callable(transforms) else per_image(Compose(transforms))
 
 
-def _stacked(images: Iterable[Tensor]) -> Tensor:
-    """Return images as one batch, padded with zeros to the largest of them."""
-    images = list(images)
-    size = [max(lengths) for lengths in zip(*(image.shape[2:] for image in images), strict=True)]
-    return torch.cat([centred(image, size, 0.0) for image in images])
-
-
 def _grouped(transforms: Compose) -> list[list[_Affine] | Transform]:
     """Put neighbouring affine transforms that one warp can do into lists."""
     groups: list[list[_Affine] | Transform] = []
@@ -373,7 +278,7 @@ def _fits(transform: AffineTransform, before: Sequence[_Affine]) -> bool:
 def _warped(
     group: Sequence[_Affine],
     image: Tensor,
-    generator: torch.Generator | None,
+    generator: AnyGenerator,
     own: Size | None = None,
     size: Size | None = None,
 ) -> Tensor:
@@ -384,36 +289,40 @@ def _warped(
         image: (B, C, H, W).
         generator: for the draws.
         own: crop the canvas to this size, that of the picture before all transforms.
-        size: end at this size where it is larger; None keeps the scale.
+        size: end at this size, unless that shrinks below `SHARP`; None keeps the scale.
     """
     image = image if image.is_floating_point() else image.float()
-    matrix, canvas, fill = _product(group, image, generator)
+    draws = [drawn(one, image, generator, len(image) if alone else 1) for one, alone in group]
+    canvases = _canvases(group, size_of(image))
+    canvas = canvases.pop()
     own = own or canvas
     window = min(canvas[0], own[0]), min(canvas[1], own[1])
     zoom = min(n / w for n, w in zip(size or window, window, strict=True))
-    if size is None or zoom < 1:
-        # Bilinear sampling that shrinks would alias: that is left to `resized`.
+    if size is None or zoom < SHARP:
+        # `resized` does the rest: for a shrink that is known it is cheaper than to soften.
         size, zoom = window, 1.0
     # An odd remainder has no middle: stay on the pixel grid instead of blurring by half a pixel.
-    y, x = (((w - c) % 2) / 2 for w, c in zip(window, canvas, strict=True))
-    view = [[[1 / zoom, 0, -x], [0, 1 / zoom, -y], [0, 0, 1]]]
-    return warp(image, multiplied(matrix, constant(view, like=matrix)), size, fill)
+    y, x = (-((w - c) % 2) / 2 for w, c in zip(window, canvas, strict=True))
+    points = Points.seen(zoom=zoom, x=x, y=y, like=no_draw(image))
+    for (affine, _), draw, before in reversed(list(zip(group, draws, canvases, strict=True))):
+        points = affine.locate(points, draw, before)
+    least = zoom * math.prod(affine.least_scale() for affine, _ in group)
+    return warp(image, points, size, _outside(group, image, draws), least=least)
 
 
-def _product(
-    group: Sequence[_Affine], image: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Size, Tensor | float | None]:
-    """Return the matrix of neighbouring transforms, the canvas they leave, and what is outside."""
-    matrix = torch.eye(3, dtype=draw_dtype(image), device=image.device)[None]
-    canvas = size_of(image)
-    fill: Tensor | float | None = None
-    for affine, own in group:
-        draw = affine.sample(image, generator, len(image) if own else 1)
-        matrix = multiplied(matrix, affine.matrix(draw, canvas))
-        canvas = affine.grown(canvas)
-        outside = affine.outside(image, draw)
-        if outside is not None:
-            fill = outside
-        elif fill is None and affine.uncovers:
-            fill = 0.0
-    return matrix, canvas, fill
+def _canvases(group: Sequence[_Affine], size: Size) -> list[Size]:
+    """Return the size before each transform, and that after the last."""
+    sizes = [size]
+    for affine, _ in group:
+        sizes.append(affine.grown(sizes[-1]))
+    return sizes
+
+
+def _outside(
+    group: Sequence[_Affine], image: Tensor, draws: Sequence[Tensor]
+) -> Tensor | float | None:
+    """Return the value around the picture; None where nothing shows it."""
+    values = [affine.outside(image, draw) for (affine, _), draw in zip(group, draws, strict=True)]
+    said = [value for value in values if value is not None]
+    uncovered = any(affine.uncovers for affine, _ in group)
+    return said[-1] if said else 0.0 if uncovered else None

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.optvis.transform.base import RandomTransform
 from lucent.optvis.transform.draws import (
     Generator,
     finite_numbers,
@@ -18,12 +17,14 @@ from lucent.optvis.transform.draws import (
     truncated_normal,
     uniform,
 )
-from lucent.optvis.transform.warp import matrices, multiplied
+from lucent.optvis.transform.kinds import RandomTransform
+from lucent.optvis.transform.warp import multiplied, rotation
 from lucent.util import constant
 
 #: From RGB to luma and the colour differences I and Q of NTSC television, as the FCC set them in
 #: 1953.
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+YIQ_TO_RGB = tuple(map(tuple, np.linalg.inv(RGB_TO_YIQ).tolist()))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ChromaTransform(RandomTransform):
 
     @abstractmethod
     def chroma(self, draw: Tensor) -> Tensor:
-        """Return the map of (luma, two differences), (rows, 3, 3)."""
+        """Return the map of the two differences, (rows, 2, 2)."""
 
     def check(self, image: Tensor) -> None:
         """Refuse images without colours."""
@@ -64,10 +65,10 @@ class ChromaTransform(RandomTransform):
 
     def apply(self, image: Tensor, draw: Tensor) -> Tensor:
         """Return the image in its new colours."""
-        into, back = (
-            constant(matrix, like=draw)[None] for matrix in (RGB_TO_YIQ, np.linalg.inv(RGB_TO_YIQ))
-        )
-        matrix = multiplied(back, self.chroma(draw), into).to(image.dtype)
+        into, back = (constant(matrix, like=draw)[None] for matrix in (RGB_TO_YIQ, YIQ_TO_RGB))
+        luma = multiplied(back[:, :, :1], into[:, :1])
+        matrix = luma + multiplied(back[:, :, 1:], self.chroma(draw), into[:, 1:])
+        matrix = matrix.to(image.dtype)
         rgb = (matrix @ image[:, :3].flatten(2)).view(len(image), 3, *image.shape[2:])
         return torch.cat([rgb, image[:, 3:]], dim=1)
 
@@ -84,9 +85,7 @@ class Hue(ChromaTransform):
 
     def chroma(self, draw: Tensor) -> Tensor:
         """Return the rotation of the colour differences."""
-        angle = torch.deg2rad(draw[:, 0])
-        c, s = torch.cos(angle), torch.sin(angle)
-        return matrices(draw, (1, 0, 0, 0, c, -s, 0, s, c))
+        return rotation(draw)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Saturation(ChromaTransform):
 
     def chroma(self, draw: Tensor) -> Tensor:
         """Return the scaling of the colour differences."""
-        return matrices(draw, (1, 0, 0, 0, draw[:, 0], 0, 0, 0, draw[:, 0]))
+        return draw[:, :, None] * constant(((1.0, 0.0), (0.0, 1.0)), like=draw)
 
 
 @dataclass(frozen=True)

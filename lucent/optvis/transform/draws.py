@@ -14,6 +14,9 @@ from lucent.util import constant
 
 Generator = torch.Generator | None
 
+#: Where normal numbers are cut off, in standard deviations, as TensorFlow truncates them.
+CUT_OFF = 2.0
+
 
 def uniform(
     image: Tensor, shape: Sequence[int], generator: Generator, low: float = 0.0, high: float = 1.0
@@ -29,24 +32,24 @@ def normal(image: Tensor, shape: Sequence[int], generator: Generator) -> Tensor:
 
 
 def truncated_normal(image: Tensor, shape: Sequence[int], generator: Generator) -> Tensor:
-    """Draw from the standard normal distribution between -2 and 2, as TensorFlow truncates it.
+    """Draw from the standard normal distribution without its tails.
 
     PyTorch's own draws again until all numbers are in range, which waits for a GPU every time.
     """
-    limit = math.erf(math.sqrt(2.0))
+    limit = math.erf(CUT_OFF / math.sqrt(2.0))
     return math.sqrt(2.0) * torch.erfinv(uniform(image, shape, generator, -limit, limit))
 
 
 def whole(image: Tensor, shape: Sequence[int], generator: Generator, high: int) -> Tensor:
     """Draw whole numbers from 0 to `high` inclusive, as floats of the given shape."""
-    numbers = torch.randint(high + 1, tuple(shape), generator=generator, device=image.device)
-    return numbers.to(draw_dtype(image))
+    dtype, device = draw_dtype(image), image.device
+    return torch.randint(high + 1, tuple(shape), generator=generator, dtype=dtype, device=device)
 
 
 def choice(image: Tensor, rows: int, generator: Generator, values: Sequence[float]) -> Tensor:
     """Draw from a list, all items alike, (rows, 1)."""
     index = torch.randint(len(values), (rows, 1), generator=generator, device=image.device)
-    return constant(values, like=image.new_empty(0, dtype=draw_dtype(image)))[index]
+    return constant(values, like=no_draw(image))[index]
 
 
 def bounds(value: float | Sequence[float], name: str) -> tuple[float, float]:
@@ -59,6 +62,11 @@ def bounds(value: float | Sequence[float], name: str) -> tuple[float, float]:
     if len(numbers) > 2 or numbers[0] > numbers[-1]:
         raise InputError(f"{name} got {value!r}: give one number, or a pair (lowest, highest).")
     return numbers[0], numbers[-1]
+
+
+def no_draw(image: Tensor, rows: int = 1) -> Tensor:
+    """Return draws of nothing, (rows, 0), in the type and on the device of any others."""
+    return image.new_empty(rows, 0, dtype=draw_dtype(image))
 
 
 def draw_dtype(image: Tensor) -> torch.dtype:

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.optvis.transform.base import AffineTransform, Fill, RandomTransform
 from lucent.optvis.transform.draws import Generator, draw_dtype, finite_numbers, uniform, whole
-from lucent.optvis.transform.warp import Size, centred, matrices
+from lucent.optvis.transform.kinds import Fill, LocatingTransform, RandomTransform
+from lucent.optvis.transform.warp import Points, Size, centred
 from lucent.util import constant
 
 #: The axes that can be flipped, in the order of an image's, counted from the last.
@@ -22,7 +22,7 @@ AXES = "xyz"
 
 
 @dataclass(frozen=True)
-class ConstantPad(AffineTransform):
+class ConstantPad(LocatingTransform):
     """Pads all sides with one value."""
 
     width: int
@@ -60,9 +60,9 @@ class ConstantPad(AffineTransform):
         border = F.pad(torch.zeros_like(image[:1, :1]), pads, value=1)
         return F.pad(image, pads) + border * self.outside(image, draw)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the identity: the centre stays."""
-        return matrices(draw, (1, 0, 0, 0, 1, 0))
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points as they are: the centre stays."""
+        return points
 
     def grown(self, size: Size) -> Size:
         """Both sides grow."""
@@ -103,7 +103,7 @@ class MirrorPad(RandomTransform):
 
 
 @dataclass(frozen=True)
-class Jitter(AffineTransform):
+class Jitter(LocatingTransform):
     """Crops at a random place."""
 
     pixels: int
@@ -123,10 +123,9 @@ class Jitter(AffineTransform):
         """Return the crop, `pixels` smaller on all axes."""
         return _cropped(image, draw[0], self._left(image.shape[2:]))
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the shift of the crop's centre from the image's."""
-        x, y = (draw[:, axis] - self.pixels / 2 for axis in (0, 1))
-        return matrices(draw, (1, 0, x, 0, 1, y))
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points shifted as the crop's centre is from the image's."""
+        return points.shifted(draw - self.pixels / 2)
 
     def grown(self, size: Size) -> Size:
         """Both sides shrink."""
@@ -143,7 +142,7 @@ class Jitter(AffineTransform):
 
 
 @dataclass(frozen=True)
-class RandomCrop(AffineTransform):
+class RandomCrop(LocatingTransform):
     """Crops to a size at a random place."""
 
     size: tuple[int, ...]
@@ -162,16 +161,12 @@ class RandomCrop(AffineTransform):
     def move(self, image: Tensor, draw: Tensor) -> Tensor:
         """Return the crop."""
         size = self._fitted(image.shape[2:])
-        room = [n - m for n, m in zip(image.shape[2:], size, strict=True)]
-        return _cropped(image, torch.stack(_offsets(draw, room), dim=1)[0], size)
+        return _cropped(image, _offsets(draw, _room(image.shape[2:], size, draw))[0], size)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the shift of the crop's centre from the image's."""
-        room = [n - m for n, m in zip(size, self.grown(size), strict=True)]
-        x, y = (
-            offset - n / 2 for offset, n in zip(_offsets(draw, room), reversed(room), strict=True)
-        )
-        return matrices(draw, (1, 0, x, 0, 1, y))
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points shifted as the crop's centre is from the image's."""
+        room = _room(size, self.grown(size), draw)
+        return points.shifted(_offsets(draw, room) - room / 2)
 
     def grown(self, size: Size) -> Size:
         """It becomes the size of the crop."""
@@ -202,7 +197,7 @@ class CropOrPad(RandomTransform):
 
 
 @dataclass(frozen=True)
-class Flip(AffineTransform):
+class Flip(LocatingTransform):
     """Mirrors at random."""
 
     axes: str
@@ -232,9 +227,9 @@ class Flip(AffineTransform):
             image = torch.where(mirrored, image.flip(-1 - axis), image)
         return image
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the mirror, its own inverse."""
-        return matrices(draw, (draw[:, 0], 0, 0, 0, draw[:, 1], 0))
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the mirrored points."""
+        return points.enlarged(draw)
 
 
 @dataclass(frozen=True)
@@ -384,10 +379,13 @@ def _cropped(image: Tensor, start: Tensor, size: Sequence[int]) -> Tensor:
     return image
 
 
-def _offsets(draw: Tensor, room: Sequence[int]) -> list[Tensor]:
-    """Return offsets (x, y) of 0 to the room there is, which is that of (y, x), for a crop."""
+def _room(size: Sequence[int], crop: Sequence[int], draw: Tensor) -> Tensor:
+    """Return how many pixels a crop leaves on each axis, last axis first, (1, n_axes)."""
+    room = [float(n - m) for n, m in zip(size, crop, strict=True)]
+    return constant([room[::-1]], like=draw)
+
+
+def _offsets(draw: Tensor, room: Tensor) -> Tensor:
+    """Return the whole offsets of 0 to the room there is that parts of it from 0 to 1 stand for."""
     # A draw in single precision may round up to one.
-    return [
-        (place * (n + 1)).floor().clamp_max(n)
-        for place, n in zip(draw.unbind(dim=1), reversed(room), strict=True)
-    ]
+    return torch.minimum((draw * (room + 1)).floor(), room)

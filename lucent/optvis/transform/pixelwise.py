@@ -12,15 +12,16 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT, correlated, natural_noise
-from lucent.optvis.transform.base import RandomTransform
 from lucent.optvis.transform.draws import (
     Generator,
     bounds,
     draw_dtype,
     finite_numbers,
+    no_draw,
     normal,
     uniform,
 )
+from lucent.optvis.transform.kinds import RandomTransform
 from lucent.util import constant
 
 
@@ -144,9 +145,8 @@ class CollapseAlphaRandom(RandomTransform):
 
     def sample(self, image: Tensor, generator: Generator, rows: int = 1) -> Tensor:
         """Return the backgrounds, (rows, 3, H, W), in [0, 1]."""
-        like = image.new_empty(0, dtype=draw_dtype(image))
         shape = rows, 3, *image.shape[2:]
-        noise = natural_noise(shape, sd=self.sd, generator=generator, like=like)
+        noise = natural_noise(shape, sd=self.sd, generator=generator, like=no_draw(image))
         return correlated(noise, COLOR_CORRELATION_SVD_SQRT).sigmoid()
 
     def apply(self, image: Tensor, draw: Tensor) -> Tensor:

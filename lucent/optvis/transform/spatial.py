@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.optvis.transform.base import AffineTransform, RandomTransform
 from lucent.optvis.transform.draws import (
+    CUT_OFF,
     Generator,
     bounds,
     choice,
@@ -20,7 +20,8 @@ from lucent.optvis.transform.draws import (
     truncated_normal,
     uniform,
 )
-from lucent.optvis.transform.warp import Size, centred, interpolated, matrices, multiplied, size_of
+from lucent.optvis.transform.kinds import LocatingTransform, RandomTransform
+from lucent.optvis.transform.warp import Points, Size, centred, interpolated, rotation, size_of
 from lucent.util import constant
 
 #: The smallest side, as a part of the image's, that noise makes of a larger box, as in xplique.
@@ -28,7 +29,7 @@ SMALLEST_BOX = 0.05
 
 
 @dataclass(frozen=True)
-class RandomScale(AffineTransform):
+class RandomScale(LocatingTransform):
     """Scales by a random factor."""
 
     scales: tuple[float, ...]
@@ -44,14 +45,17 @@ class RandomScale(AffineTransform):
         scaled = interpolated(image, size, scale)
         return centred(scaled, [max(n, m) for n, m in zip(size, before, strict=True)], 0.0)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the inverse scale."""
-        inverse = 1 / draw[:, 0]
-        return matrices(draw, (inverse, 0, 0, 0, inverse, 0))
+    def least_scale(self) -> float:
+        """Return the smallest factor."""
+        return min(self.scales)
+
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points of the scaled picture."""
+        return points.enlarged(draw)
 
 
 @dataclass(frozen=True)
-class RandomRotate(AffineTransform):
+class RandomRotate(LocatingTransform):
     """Rotates by a random angle about the centre."""
 
     angles: tuple[float, ...]
@@ -68,13 +72,13 @@ class RandomRotate(AffineTransform):
             return torch.rot90(image, int(quarters), (-2, -1))
         return super().move(image, draw)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the inverse rotation."""
-        return _rotation(draw, draw[:, 0])
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points turned back; with y downwards, that is this rotation."""
+        return points.mixed(rotation(draw))
 
 
 @dataclass(frozen=True)
-class Homography(AffineTransform):
+class Homography(LocatingTransform):
     """Moves, turns, shears and tilts a little; the fields are those of `homography`."""
 
     translation: float
@@ -95,22 +99,22 @@ class Homography(AffineTransform):
         draw = truncated_normal(image, (rows, 10), generator)
         return draw * constant(deviations, like=draw)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return shift, perspective, shear, rotation and shift, multiplied from right to left."""
-        x, y, angle, direction, shear_x, shear_y, tilt_x, tilt_y, last_x, last_y = draw.unbind(1)
-        return multiplied(
-            matrices(draw, (1, 0, last_x, 0, 1, last_y)),
-            matrices(draw, (1, 0, 0, 0, 1, 0, tilt_x, tilt_y, 1)),
-            _rotation(draw, direction),
-            matrices(draw, (1, shear_x, 0, shear_y, 1, 0)),
-            _rotation(draw, -direction),
-            _rotation(draw, angle),
-            matrices(draw, (1, 0, x, 0, 1, y)),
-        )
+    def least_scale(self) -> float:
+        """Return a bound for what the largest shears make of a length."""
+        return 1 / (1 + CUT_OFF * self.shear)
+
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points after a shift, rotation, shears, perspective and the other shift."""
+        shift, angle, direction, shears, tilt, last = draw.split((2, 1, 1, 2, 2, 2), dim=1)
+        swap = constant((((0.0, 1.0), (1.0, 0.0)),), like=draw)
+        eye = constant((((1.0, 0.0), (0.0, 1.0)),), like=draw)
+        points = points.shifted(shift).mixed(rotation(angle - direction))
+        points = points.mixed(torch.addcmul(eye, swap, shears[:, :, None]))
+        return points.mixed(rotation(direction)).tilted(tilt).shifted(last)
 
 
 @dataclass(frozen=True)
-class BoxCrop(AffineTransform):
+class BoxCrop(LocatingTransform):
     """Enlarges a random box to the size of the image; the fields are those of `box_crop`."""
 
     size: tuple[float, float]
@@ -131,10 +135,15 @@ class BoxCrop(AffineTransform):
         # A box that left the image would show its outside to the network.
         return torch.cat([side, torch.clamp(center, side / 2, 1 - side / 2)], dim=1)
 
-    def matrix(self, draw: Tensor, size: Size) -> Tensor:
-        """Return the inverse enlargement about the centre of the box."""
-        side, x, y = draw.unbind(dim=1)
-        return matrices(draw, (side, 0, (x - 0.5) * size[1], 0, side, (y - 0.5) * size[0]))
+    def least_scale(self) -> float:
+        """Return by how much the largest box is enlarged; with noise it may be all of the image."""
+        return 1.0 if self.size_sd else 1 / self.size[1]
+
+    def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
+        """Return the points in the box."""
+        side, center = draw.split((1, 2), dim=1)
+        width_and_height = constant([size[::-1]], like=draw)
+        return points.enlarged(1 / side).shifted((center - 0.5) * width_and_height)
 
 
 def random_scale(scales: Iterable[float]) -> RandomTransform:
@@ -256,10 +265,3 @@ def _rads2angle(angle: float, units: str) -> float:
     if units.lower() != "degrees":
         raise InputError(f"random_rotate has no units {units!r}; use 'degrees' or 'radians'.")
     return angle
-
-
-def _rotation(draw: Tensor, degrees: Tensor) -> Tensor:
-    """Return matrices from output to input that turn counter-clockwise as displayed."""
-    angle = torch.deg2rad(degrees)
-    c, s = torch.cos(angle), torch.sin(angle)
-    return matrices(draw, (c, -s, 0, s, c, 0))
