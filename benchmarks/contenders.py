@@ -70,20 +70,35 @@ class Stopwatch:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._start = self._end = (0.0, 0.0)
+        self._start = (0.0, 0.0)
+        self._cpu = self._wall = 0.0
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, or go on."""
         self._start = self._now()
 
     def stop(self) -> None:
-        """End."""
-        self._end = self._now()
+        """End, for now."""
+        cpu, wall = self._now()
+        self._cpu += cpu - self._start[0]
+        self._wall += wall - self._start[1]
 
     def sample(self, steps: int) -> Sample:
-        """Return the time between start and stop per step."""
-        cpu, wall = (b - a for a, b in zip(self._start, self._end, strict=True))
-        return Sample(cpu / steps, wall / steps)
+        """Return the time between starts and stops per step."""
+        return Sample(self._cpu / steps, self._wall / steps)
+
+    def of_runs(self, steps: int) -> dict[str, Any]:
+        """Return the options that have runs do so many steps after the discarded ones, measured."""
+        first = DISCARDED[self._device.type]
+
+        def callback(run: Run) -> None:
+            if run.step == first:
+                self.start()
+            elif run.step == first + steps:
+                self.stop()
+
+        # The redirected ReLU lasts 17 of 512 steps and would take most of a short measurement.
+        return {"thresholds": (first + steps,), "callbacks": [callback], "relu_override": False}
 
     def _now(self) -> tuple[float, float]:
         if self._device.type == "cuda":
@@ -94,26 +109,14 @@ class Stopwatch:
 def measure_render(setup: Setup, steps: int, **options: Any) -> Sample:
     """Measure `render_vis` between two of its steps."""
     watch = Stopwatch(setup.device)
-    first = DISCARDED[setup.device.type]
-    last = first + steps
-
-    def callback(run: Run) -> None:
-        if run.step == first:
-            watch.start()
-        elif run.step == last:
-            watch.stop()
-
     render_vis(
         setup.model,
         setup.workload.objective,
         partial(setup.workload.image, setup.model, setup.batch),
-        thresholds=(last,),
         progress=False,
         show_image=False,
         seed=SEED,
-        callbacks=[callback],
-        # It lasts 17 of 512 steps and would take most of a short measurement.
-        relu_override=False,
+        **watch.of_runs(steps),
         **options,
     )
     return watch.sample(steps)

@@ -168,10 +168,6 @@ class NaiveInception(nn.Module):
                 self.add_module(name.removesuffix("_pre_relu_conv"), _ReLU())
         for block in BLOCKS:
             self.add_module(f"mixed{block}", _Joined())
-        # The one of the library pads, and computes otherwise.
-        first = nn.Conv2d(3, 64, 7, stride=2)
-        first.weight, first.bias = net.conv2d0_pre_relu_conv.parameters()
-        self.conv2d0_pre_relu_conv = first
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, 1008)."""

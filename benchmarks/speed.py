@@ -11,14 +11,22 @@ import argparse
 import math
 import platform
 import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
-from benchmarks.contenders import DISCARDED, Contender, Sample, Setup, contenders, open_run
+from benchmarks.contenders import (
+    DISCARDED,
+    Contender,
+    Sample,
+    Setup,
+    Stopwatch,
+    contenders,
+    open_run,
+)
 from benchmarks.processes import (
     beyond_torch,
     first_picture_seconds,
@@ -126,7 +134,10 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, markdown: bo
 
 def machine() -> str:
     """Return what the figures depend on, in one line."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        name = f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
     return f"torch {torch.__version__}, Python {platform.python_version()}, {name}"
 
 
@@ -154,31 +165,32 @@ def many(name: str, options: argparse.Namespace) -> list[str]:
     setup = Setup.of(name, 1, torch.device(options.device))
     objectives = [_unit(name, number) for number in range(options.many)]
     shared = {
-        "param_f": lambda: setup.workload.image(setup.model, 1),
-        "thresholds": (options.steps * WORKLOADS[name].pace,),
+        "param_f": partial(setup.workload.image, setup.model, 1),
         "progress": False,
-        "relu_override": False,
+        "seed": SEED,
     }
 
     def together(steps: int) -> Sample:
-        return _timed(lambda: list(render_many(setup.model, objectives, seed=SEED, **shared)))
+        watch = Stopwatch(setup.device)
+        list(render_many(setup.model, objectives, **shared, **watch.of_runs(steps)))
+        return watch.sample(steps * len(objectives))
 
     def one_by_one(steps: int) -> Sample:
-        def render_all() -> None:
-            for each in objectives:
-                render_vis(setup.model, each, seed=SEED, show_image=False, **shared)
-
-        return _timed(render_all)
+        watch = Stopwatch(setup.device)
+        for each in objectives:
+            render_vis(setup.model, each, show_image=False, **shared, **watch.of_runs(steps))
+        return watch.sample(steps * len(objectives))
 
     ways = {"render_many": together, "render_vis": one_by_one}
+    steps = options.steps * WORKLOADS[name].pace
     measured = {
         way: Result(samples)
-        for way, samples in race(ways, steps=1, repeats=options.repeats).items()
+        for way, samples in race(ways, steps=steps, repeats=options.repeats).items()
     }
     alone = measured["render_vis"]
     return [
         name,
-        *(spread([s / options.many for s in result.values("cpu")]) for result in measured.values()),
+        *(spread(result.values("cpu")) for result in measured.values()),
         *(f"{measured['render_many'].relative_to(alone, clock):.2f}" for clock in ("cpu", "wall")),
     ]
 
@@ -188,12 +200,6 @@ def _unit(name: str, number: int) -> Objective:
     return replace(WORKLOADS[name], unit=number).objective
 
 
-def _timed(function: Callable[[], object]) -> Sample:
-    cpu, wall = time.process_time(), time.perf_counter()
-    function()
-    return Sample(time.process_time() - cpu, time.perf_counter() - wall)
-
-
 def startup(repeats: int) -> str:
     """Return times to start and the growth of a long run, as lines."""
     seconds = import_seconds(repeats)
@@ -201,7 +207,9 @@ def startup(repeats: int) -> str:
     lines += [f"{name}, beyond torch: {own:.2f} s" for name, own in beyond_torch(seconds).items()]
     for steps in (8, 512):
         spent = [first_picture_seconds(steps) for _ in range(min(repeats, 3))]
-        lines.append(f"first picture from a cold process, {steps} steps: {min(spent):.1f} s")
+        lines.append(
+            f"first picture from a cold process, {steps} steps: {statistics.median(spent):.1f} s"
+        )
     memory = memory_growth(GROWTH_STEPS)
     for steps, megabytes in zip(GROWTH_STEPS, memory, strict=True):
         lines.append(f"memory after {steps} steps: {megabytes:.1f} MB")
@@ -247,7 +255,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _tables(options: argparse.Namespace, threads: int) -> Iterator[str]:
     if options.many:
-        header = ("workload", "render_many", "one by one", "CPU ratio", "wall ratio")
+        header = (
+            "workload",
+            "render_many CPU ms/step",
+            "one by one CPU ms/step",
+            "CPU ratio",
+            "wall ratio",
+        )
         lines = [many(name, options) for name in options.workloads]
         yield table(header, lines, markdown=options.markdown)
         return

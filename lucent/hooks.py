@@ -125,9 +125,14 @@ class Activations:
         for hook in self._hooks.values():
             hook.remove()
         self._hooks.clear()
-        self._values, self._replace, self._planned = {}, {}, frozenset()
-        self._network_input = self._image = None
+        self._replace, self._planned = {}, frozenset()
+        self.clear()
         self._open = False
+
+    def clear(self) -> None:
+        """Let go of the last pass, and so of all that autograd keeps for it."""
+        self._values = {}
+        self._network_input = self._image = None
 
     def run(
         self,

@@ -95,7 +95,7 @@ def _kept(values: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor
 
 def _made(values: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     # Made on the device directly, they would make the caller wait until a GPU has caught up.
-    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+    return torch.tensor(values, dtype=dtype, device="cpu").to(device, non_blocking=True)
 
 
 def old_device(module: str, name: str, known: str) -> torch.device:

@@ -148,6 +148,48 @@ def test_norms_that_are_not_affine_are_left_alone(norm):
         assert vars(norm).get("forward") is before
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3, 2), trained(nn.BatchNorm2d(3))])
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_a_weight_that_a_hook_makes_is_read_when_it_is_made(layer, name):
+    if name == "spectral_norm" and isinstance(layer, nn.BatchNorm2d):
+        pytest.skip("a vector has no spectral norm")
+    layer = getattr(nn.utils, name)(copy.deepcopy(layer)).eval()
+    state = {key: value + 1 for key, value in layer.state_dict().items()}
+    layer.load_state_dict(state)  # `layer.weight` is still the one of before
+    x = torch.rand(1, 3, 8, 8)
+    with frozen_eval(layer), frozen_forwards(layer):
+        got = layer(x)
+    assert torch.equal(got, layer(x))
+
+
+@pytest.mark.parametrize("parametrization", ["weight_norm", "spectral_norm"])
+def test_a_parametrized_weight_is_the_parametrized_one(parametrization):
+    conv = getattr(nn.utils.parametrizations, parametrization)(nn.Conv2d(3, 8, 3, 2)).eval()
+    x = torch.rand(1, 3, 8, 8)
+    expected = conv(x)
+    with frozen_eval(conv), frozen_forwards(conv):
+        torch.testing.assert_close(conv(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (nn.BatchNorm2d(3), (2, 3, 5)),
+        (nn.BatchNorm1d(3), (2, 3, 5, 5)),
+        (nn.BatchNorm2d(1), (2, 4, 5, 5)),
+        (nn.BatchNorm2d(4), (2, 1, 5, 5)),
+    ],
+)
+def test_an_input_that_does_not_fit_gets_the_words_of_the_norm(norm, shape):
+    norm, x = norm.eval(), torch.rand(shape)
+    with pytest.raises((RuntimeError, ValueError)) as expected:
+        norm(x)
+    with frozen_forwards(norm), pytest.raises(expected.type) as got:
+        norm(x)
+    assert str(got.value) == str(expected.value)
+
+
 def test_an_input_of_another_type_gets_the_norm_itself():
     norm = trained(nn.BatchNorm2d(3))
     x = torch.rand(2, 3, 4, 4).bfloat16()
@@ -179,3 +221,77 @@ def test_in_bfloat16_a_run_leaves_norms_alone():
     settings = RunSettings(steps=1, seed=0, preprocess=False, precision="bf16")
     with Run(model, channel("1", 1), param.image(12), settings=settings):
         assert "forward" not in vars(model[1])
+
+
+def attention(**options):
+    set_seed(0)
+    made = nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64, **options)
+    nn.init.normal_(made.out_proj.bias)
+    if made.in_proj_bias is not None:
+        nn.init.normal_(made.in_proj_bias)
+    return made.eval()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_self_attention_is_that_of_its_weights(batch, bias):
+    set_seed(1)
+    module = (
+        attention()
+        if bias
+        else nn.MultiheadAttention(12, 3, bias=False, batch_first=True, dtype=torch.float64).eval()
+    )
+    tokens = torch.randn(batch, 7, 12, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(batch, 7, 12, dtype=torch.float64)
+    expected, _ = module(tokens, tokens, tokens, need_weights=False)
+    with frozen_eval(module), frozen_forwards(module):
+        got, weights = module(tokens, tokens, tokens, need_weights=False)
+        (gradient,) = torch.autograd.grad(got, tokens, upstream)
+    assert weights is None
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
+    (wanted,) = torch.autograd.grad(expected, tokens, upstream)
+    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-13)
+
+
+QUESTIONS = [
+    {},
+    {"need_weights": True, "average_attn_weights": False},
+    {"need_weights": False, "attn_mask": torch.ones(7, 7, dtype=torch.bool).triu(1)},
+    {"need_weights": False, "key_padding_mask": torch.arange(7).expand(2, 7) > 4},
+]
+
+
+@pytest.mark.parametrize("options", QUESTIONS)
+def test_other_questions_are_left_to_the_attention(options):
+    module = attention()
+    tokens = torch.randn(2, 7, 12, dtype=torch.float64)
+    expected = module(tokens, tokens, tokens, **options)
+    with frozen_eval(module), frozen_forwards(module):
+        got = module(tokens, tokens, tokens, **options)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
+
+
+def test_attention_to_others_is_left_to_the_attention():
+    module = attention()
+    tokens, others = torch.randn(2, 2, 7, 12, dtype=torch.float64)
+    expected, _ = module(tokens, others, others, need_weights=False)
+    with frozen_eval(module), frozen_forwards(module):
+        got, _ = module(tokens, others, others, need_weights=False)
+        alone, _ = module(tokens[0], tokens[0], tokens[0], need_weights=False)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
+    assert alone.shape == (7, 12)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.MultiheadAttention(12, 3).eval(),
+        nn.MultiheadAttention(12, 3, batch_first=True),
+        attention(kdim=5),
+        attention(add_bias_kv=True),
+        attention(add_zero_attn=True),
+    ],
+)
+def test_other_attentions_are_left_alone(module):
+    with frozen_forwards(module):
+        assert "forward" not in vars(module)

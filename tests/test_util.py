@@ -141,3 +141,33 @@ def test_a_missing_optional_package_is_named_with_its_extra():
     with pytest.raises(MissingExtra, match=r"'nowhere'.* pip install \"torch-lucent\[reduce\]\""):
         util.optional("nowhere.inside", "reduce")
     assert util.optional("os.path", "reduce") is os.path
+
+
+def test_a_constant_is_made_once_for_a_dtype_and_a_device():
+    like = torch.zeros(1)
+    made = util.constant([[1, 2.5]], like)
+    assert made.tolist() == [[1.0, 2.5]]
+    assert util.constant(((1, 2.5),), like) is made
+    assert util.constant(np.array([[1, 2.5]]), nn.Parameter(like)) is made
+    assert util.constant([[1, 2.5]], like.double()).dtype == torch.float64
+    assert util.constant([[1, 2.5]], like.to("meta")).device.type == "meta"
+
+
+def test_a_large_array_is_no_constant_that_is_kept():
+    array = np.arange(100.0)
+    made = util.constant(array, torch.zeros(1))
+    assert made.tolist() == array.tolist()
+    assert util.constant(array, torch.zeros(1)) is not made
+
+
+def test_a_constant_made_where_gradients_are_unknown_can_be_used_where_they_are_not():
+    with torch.inference_mode():
+        factor = util.constant(0.123, torch.zeros(1))
+    x = torch.ones(2, requires_grad=True)
+    assert torch.autograd.grad((x * factor).sum(), x)[0].tolist() == pytest.approx([0.123] * 2)
+
+
+def test_a_default_device_of_the_user_does_not_decide_about_constants():
+    like = torch.zeros(1)
+    with torch.device("meta"):
+        assert util.constant(0.456, like).item() == pytest.approx(0.456)

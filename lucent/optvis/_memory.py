@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lucent.optvis.loop import Run
 
@@ -19,15 +19,16 @@ _MOST_ON_CPU = 16
 _BYTES_ON_CPU = 192 * 2**20
 
 
-def rows_that_pay(run: Run) -> int:
+def rows_that_pay(run: Run, model: nn.Module) -> int:
     """Return how many images like the one of a run a batch should have, by doing one step of it.
 
     Args:
         run: open, with at least one step left.
+        model: its network, whose own tensors do not count.
     """
     device = run.image.trainable()[0].device
     if device.type != "cuda":
-        return max(1, min(_MOST_ON_CPU, _BYTES_ON_CPU // max(1, _bytes_saved(run))))
+        return max(1, min(_MOST_ON_CPU, _BYTES_ON_CPU // max(1, _bytes_saved(run, model))))
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     next(run)
@@ -37,8 +38,10 @@ def rows_that_pay(run: Run) -> int:
     return max(1, min(_MOST_ON_GPU, int(_SHARE * free / taken)))
 
 
-def _bytes_saved(run: Run) -> int:
-    """Do a step and return the bytes that it keeps for the backward pass."""
+def _bytes_saved(run: Run, model: nn.Module) -> int:
+    """Do a step and return the bytes that it keeps for the backward pass, beside the weights."""
+    weights = [*model.parameters(), *model.buffers()]
+    known = {weight.untyped_storage().data_ptr() for weight in weights}
     sizes: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -48,4 +51,4 @@ def _bytes_saved(run: Run) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         next(run)
-    return sum(sizes.values())
+    return sum(size for place, size in sizes.items() if place not in known)

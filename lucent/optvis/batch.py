@@ -1,8 +1,7 @@
 """Many objectives at once: each is a row of a batch, and its picture is what it would be alone.
 
-Rows share the passes of the network and nothing else: every one has parameters, random draws, a
-seed and a loss of its own. The loss of the batch is the sum of theirs, so the gradient of a row is
-that of its own loss.
+Rows share the passes of the network: every one has parameters, random draws, a seed and a loss of
+its own. The loss of the batch is the sum of theirs, so the gradient of a row is that of its loss.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import itertools
 import logging
 import math
 import numbers
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +31,7 @@ from lucent.optvis._memory import rows_that_pay
 from lucent.optvis.callbacks import Snapshots
 from lucent.optvis.defaults import Setup, setup
 from lucent.optvis.history import History
-from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings
+from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings, _checked_factory
 from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.param import Image, RowStack
 from lucent.optvis.settings import Precision
@@ -42,17 +42,10 @@ logger = logging.getLogger(__name__)
 
 #: What changes every number by itself, so that rows do not notice each other.
 _ELEMENTWISE = (
-    torch.optim.Adadelta,
-    torch.optim.Adagrad,
-    torch.optim.Adam,
-    torch.optim.Adamax,
-    torch.optim.AdamW,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.RMSprop,
-    torch.optim.Rprop,
-    torch.optim.SGD,
-)
+    torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.Adamax,
+    torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop,
+    torch.optim.Rprop, torch.optim.SGD,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +97,8 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
     [0, 1, 2]
 
     Each picture is that of `render_vis(model, objective, param_f, seed=seed)`, whatever is rendered
-    beside it: exactly but for rounding. Only functions of your own among the transforms and
-    callbacks see a whole batch. Results come as soon as their batch is done; objectives that read
+    beside it: exactly but for rounding. Only callbacks, and functions of your own among the
+    transforms, see a whole batch. Results come as soon as their batch is done; objectives that read
     the same layers share batches. The model is as it was between the results, and after them.
 
     Args:
@@ -124,16 +117,16 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
             start from the same image. None draws one for each from PyTorch's global generator.
         batch_size: number of objectives at a time; "auto" is what fits into memory, and on the CPU
             no more than pays.
-        callbacks: functions of the `Run` of a batch, called before the first step and after every
-            one.
+        callbacks: functions of the `Run`, called before the first step and after every one; each
+            batch is a run, so one that collects or names files by step has to tell them apart.
         relu_override: as for `render_vis`.
         draws: as for `render_vis`.
         precision: as for `render_vis`.
         capture: as for `render_vis`.
 
     Returns:
-        An iterator over the results. A row whose loss becomes NaN, or that fails in another way,
-        comes with its `error`; the others are not affected.
+        An iterator over the results. A row whose loss becomes NaN, or that raises another error
+        of lucent, comes with its `error`; the others are not affected.
 
     Raises:
         InputError: an argument cannot be used, and the text says what to give instead.
@@ -213,9 +206,8 @@ class _Renderer:
         Raises:
             LayerError: a layer does not exist.
         """
-        aliases = (
-            None if self.given.settings.spec is None else self.given.settings.spec.layer_aliases
-        )
+        spec = self.given.settings.spec
+        aliases = None if spec is None else spec.layer_aliases
 
         @functools.cache
         def canonical(layers: frozenset[str] | None) -> frozenset[str] | None:
@@ -238,13 +230,15 @@ class _Renderer:
                 while waiting:
                     # Batches of equal size, so that the last one is not nearly empty.
                     n = math.ceil(len(waiting) / math.ceil(len(waiting) / size))
+                    done = bar.n
                     try:
                         results = self._rendered(waiting[:n], bar)
-                    except torch.OutOfMemoryError:
+                    except RuntimeError as error:  # out of memory, or a network for one image
                         if n == 1:
                             raise
                         size = n // 2
-                        logger.info("%d rows do not fit into memory: trying %d.", n, size)
+                        bar.update(done - bar.n)
+                        logger.info("%d rows failed, %d are tried: %s", n, size, str(error))
                         continue
                     yield from results
                     waiting = waiting[n:]
@@ -262,7 +256,7 @@ class _Renderer:
             warnings.simplefilter("ignore", LucentWarning)  # they come again
             for job in group:
                 with suppress(LucentError), self._opened([job], settings) as run:
-                    return rows_that_pay(run)
+                    return rows_that_pay(run, self.given.model)
         return 1
 
     def _reason_to_be_alone(self, job: _Job) -> str | None:
@@ -286,7 +280,7 @@ class _Renderer:
                 f"param_f gave {batch} images; each objective is about one. Make it with batch=1, "
                 "and give an objective several times, with seeds of its own, for several pictures."
             )
-        optimizer = self.given.optimizer(image.trainable())
+        optimizer = _checked_factory(self.given.optimizer)(image.trainable())
         if type(optimizer) not in _ELEMENTWISE:
             return f"the optimizer {type(optimizer).__name__} may couple the rows of a batch"
         if image.sample is not None:
@@ -294,35 +288,37 @@ class _Renderer:
         return None
 
     def _rendered(self, jobs: Sequence[_Job], bar: Any) -> list[Rendered]:
-        """Render a batch; if it fails, its rows by themselves, to see which one it is."""
+        """Render a batch; if it fails, its halves, down to the row that is to blame."""
         before, snapshots = bar.n, Snapshots(self.given.thresholds)
+        histories = [History(jobs[0].objective.captions())]
+        failure: LucentError | None = None
         try:
-            history = self._iterated(jobs, snapshots, bar)
+            self._iterate(jobs, snapshots, histories, bar)
         except LucentError as error:
+            failure = error
+            _forget_frames(error)
+        if failure and len(jobs) > 1:
             bar.update(before - bar.n)
-            if len(jobs) > 1:
-                return [result for job in jobs for result in self._rendered([job], bar)]
-            bar.update(self.given.steps)
-            images = [array[0] for array in snapshots.images]
-            (job,), history = jobs, History(jobs[0].objective.captions())
-            return [Rendered(job.index, job.objective, images, history, job.seed, error)]
+            half = len(jobs) // 2
+            return [*self._rendered(jobs[:half], bar), *self._rendered(jobs[half:], bar)]
         bar.update(before + len(jobs) * self.given.steps - bar.n)
-        histories = _split(history, [job.objective for job in jobs])
+        own = _split(histories[0], [job.objective for job in jobs])
         return [
-            _result(job, [array[row] for array in snapshots.images], own)
-            for row, (job, own) in enumerate(zip(jobs, histories, strict=True))
+            _result(job, [array[row] for array in snapshots.images], own[row], failure)
+            for row, job in enumerate(jobs)
         ]
 
-    def _iterated(self, jobs: Sequence[_Job], snapshots: Snapshots, bar: Any) -> History:
-        def move_bar(run: Run) -> None:
-            if run.step:
-                bar.update(len(jobs))
+    def _iterate(
+        self, jobs: Sequence[_Job], snapshots: Snapshots, histories: list[History], bar: Any
+    ) -> None:
+        def watch(run: Run) -> None:
+            histories[:] = [run.history]
+            bar.update(len(jobs) if run.step else 0)
 
         with self._opened(jobs, self.given.settings) as run:
-            run.iterate([*self.callbacks, snapshots, move_bar])
+            run.iterate([watch, *self.callbacks, snapshots])
             if run.history.steps[-1:] != [run.step]:
                 snapshots.keep(run)
-        return run.history
 
     @contextmanager
     def _opened(self, jobs: Sequence[_Job], settings: RunSettings) -> Iterator[Run]:
@@ -388,14 +384,15 @@ def _split(history: History, objectives: Sequence[Objective]) -> list[History]:
     return histories
 
 
-def _result(job: _Job, images: list[np.ndarray], history: History) -> Rendered:
+def _result(
+    job: _Job, images: list[np.ndarray], history: History, error: LucentError | None
+) -> Rendered:
     finite = list(itertools.takewhile(lambda image: bool(np.isfinite(image).all()), images))
     steps, history.steps = history.steps, history.steps[: len(finite)]
-    error: LucentError | None = None
     try:
         history.check()
     except DivergenceError as diverged:
-        error = diverged
+        error = error or diverged
     if error is None and len(finite) < len(images):
         error = DivergenceError(
             f"The image of {job.objective!r} became NaN or infinite by step {steps[len(finite)]}, "
@@ -403,6 +400,13 @@ def _result(job: _Job, images: list[np.ndarray], history: History) -> Rendered:
             "or the root of zero in the objective."
         )
     return Rendered(job.index, job.objective, finite, history, job.seed, error)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let an error go on without its traceback, whose frames hold the activations."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _jobs(objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
@@ -413,7 +417,7 @@ def _jobs(objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
         )
     each = [as_objective(objective) for objective in objectives]
     for objective in each:
-        objective.about(0)  # refuses one that compares images
+        objective.about(0)  # refuses one about an image that it does not have
     pairs = zip(each, _seeds(seed, len(each)), strict=True)
     return [_Job(index, objective, own) for index, (objective, own) in enumerate(pairs)]
 
@@ -421,21 +425,23 @@ def _jobs(objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
 def _seeds(seed: Any, n: int) -> list[int]:
     if seed is None:
         return [int(torch.randint(2**62, (1,)).item()) for _ in range(n)]
-    seeds = [seed] * n if isinstance(seed, numbers.Integral) else list(seed)
+    given = [seed] * n if isinstance(seed, numbers.Integral) else seed
+    try:
+        seeds = [operator.index(own) for own in given]
+    except TypeError as error:
+        raise InputError(
+            f"seed={seed!r} has to be a whole number, or a list of one for each objective."
+        ) from error
     if len(seeds) != n:
         raise InputError(f"seed has {len(seeds)} numbers for {n} objectives: give one for each.")
-    return [int(own) for own in seeds]
+    return seeds
 
 
-def _checked_size(batch_size: Any) -> int | None:
-    if batch_size == "auto":
+def _checked_size(size: Any) -> int | None:
+    if size == "auto":
         return None
-    if (
-        isinstance(batch_size, bool)
-        or not isinstance(batch_size, numbers.Integral)
-        or batch_size < 1
-    ):
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
         raise InputError(
-            f"batch_size={batch_size!r} has to be 'auto' or a number of objectives, 1 or more."
+            f"batch_size={size!r} has to be 'auto' or a number of objectives, 1 or more."
         )
-    return int(batch_size)
+    return int(size)

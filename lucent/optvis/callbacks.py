@@ -89,6 +89,11 @@ class Importance:
         self.total: Tensor | None = None
 
     def __call__(self, run: Run) -> None:
+        if run.step == 0 and self.total is not None:
+            raise InputError(
+                "This Importance has seen another run, whose image is not this one: make a new one "
+                "for each. Of a list of objectives, only one batch can have it."
+            )
         run.keep_gradient = True
         if run.gradient is not None:
             amount = run.gradient.abs().sum(1)

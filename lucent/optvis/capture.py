@@ -3,11 +3,13 @@
 A step launches some hundred small kernels, and a GPU waits for Python to launch them. A graph
 launches them all at once. It repeats what it recorded, on the same memory: no Python runs in it,
 no value is read back, and nothing that the host decides can change. So a step is captured only when
-all its parts are known to be like that, and after it has been watched doing so.
+all its parts are known to be like that, after it has been watched doing so, and after replays have
+given what the step itself gives.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,17 +32,24 @@ logger = logging.getLogger(__name__)
 
 #: Steps that are the same before one is recorded: libraries choose their algorithms in the first.
 WARM_UP = 3
+#: Steps that are replayed and also done in the ordinary way: one for the values, and one more to
+#: see that the draws go on.
+PROOFS = 2
 #: How often what a step computes may change before recording it anew no longer pays.
 MOST_CHANGES = 3
+#: Relative, of a loss: kernels may add in another order. Other draws make more of a difference.
+_ROUNDING = 1e-3
 
 _Random = torch.Generator | Generators
+#: Does a step and returns what it measured.
+Work = Callable[[], list[Tensor]]
 
 
 class Recorder(Protocol):
     """What can record the work of a device and repeat it."""
 
-    def record(self, work: Callable[[], Tensor], generator: _Random) -> Tensor:
-        """Record what the work asks of the device, without doing it, and return its result."""
+    def record(self, work: Work, generator: _Random) -> list[Tensor]:
+        """Record what the work asks of the device, without doing it, and return its results."""
 
     def replay(self) -> None:
         """Do what was recorded, on the same memory, with new random numbers."""
@@ -57,18 +66,34 @@ class CudaGraph:
         self._device = device
         self._graph = torch.cuda.CUDAGraph()
 
-    def record(self, work: Callable[[], Tensor], generator: _Random) -> Tensor:
+    def record(self, work: Work, generator: _Random) -> list[Tensor]:
         """Capture the work on a stream of its own."""
-        for one in generator if isinstance(generator, Generators) else (generator,):
+        own = [*generator] if isinstance(generator, Generators) else [generator]
+        for one in own:
             self._graph.register_generator_state(one)
-        stream = torch.cuda.Stream(self._device)
-        # The default mode would forbid other threads to use CUDA meanwhile.
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-            return work()
+        drawing = [*own, torch.cuda.default_generators[self._device.index]]
+        before = [one.clone_state() for one in drawing]
+        try:
+            # The default mode would forbid other threads to use CUDA meanwhile.
+            with torch.cuda.graph(
+                self._graph, stream=_stream(self._device), capture_error_mode="thread_local"
+            ):
+                return work()
+        except RuntimeError:
+            # PyTorch leaves generators in a capture that broke off, and they refuse to draw.
+            for one, state in zip(drawing, before, strict=True):
+                one.graphsafe_set_state(state)
+            raise
 
     def replay(self) -> None:
         """Launch the graph."""
         self._graph.replay()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the one stream to record on: libraries keep a workspace for each that they meet."""
+    return torch.cuda.Stream(device)
 
 
 def recorder_for(device: torch.device) -> Recorder | None:
@@ -90,25 +115,27 @@ class Capture:
         self._refusal: str | None = None
         self._signature: Any = None
         self._changes = -1  # the first signature is no change
-        self._same = 0
+        self._same = self._proofs = 0
         self._recorder: Recorder | None = None
-        self._result: Tensor | None = None
+        self._results: list[Tensor] = []
+        self._outside: dict[int, torch.UntypedStorage] = {}
         if refusal is not None:
             self._refuse(refusal)
 
     def __call__(
-        self, work: Callable[[], Tensor], signature: Any, generator: _Random
-    ) -> Tensor | None:
+        self, work: Work, signature: Any, generator: _Random, state: Callable[[], list[Tensor]]
+    ) -> list[Tensor] | None:
         """Do a step by replaying it.
 
         Args:
             work: does the step.
             signature: what the host decides about it; None keeps this step from being captured.
             generator: that the step draws from.
+            state: returns the tensors that the step changes.
 
         Returns:
-            The result of the work, in memory that the next step overwrites; None if the step has to
-            be done in the ordinary way.
+            The results of the work, in memory that the next step overwrites; None if the step has
+            to be done in the ordinary way.
         """
         if self._refusal is not None or signature is None:
             return None
@@ -116,16 +143,21 @@ class Capture:
             self._change(signature)
             return None
         self._same += 1
-        if self._same > WARM_UP and self._recorder is None:
+        if self._same <= WARM_UP:
+            return None
+        if self._recorder is None:
             self._record(work, generator)
         if self._recorder is None:
             return None
+        if self._proofs < PROOFS:
+            return self._prove(self._recorder, work, generator, state())
         self._recorder.replay()
-        return self._result
+        return self._results
 
     def forget(self) -> None:
         """Record anew: the memory that the graph works on has been replaced."""
-        self._signature, self._recorder, self._result = None, None, None
+        self._signature, self._recorder, self._results = None, None, []
+        self._outside = {}
         self._changes -= 1
 
     @contextmanager
@@ -136,6 +168,8 @@ class Capture:
             return
         with Watch(self._device) as watch:
             yield
+        # A graph reads the constants of a step also when their cache has let go of them.
+        self._outside = watch.outside
         if watch.found is not None:
             self._refuse(watch.found)
 
@@ -145,17 +179,37 @@ class Capture:
         if self._changes > MOST_CHANGES:
             self._refuse("what a step computes keeps changing")
 
-    def _record(self, work: Callable[[], Tensor], generator: _Random) -> None:
+    def _record(self, work: Work, generator: _Random) -> None:
         recorder = recorder_for(self._device)
         if recorder is None:
             self._refuse(f"there are no graphs on a device of type {self._device.type!r}")
             return
         try:
-            self._result = recorder.record(work, generator)
+            self._results = recorder.record(work, generator)
         except RuntimeError as error:
             self._refuse(str(error))
         else:
-            self._recorder = recorder
+            self._recorder, self._proofs = recorder, 0
+
+    @torch.no_grad()
+    def _prove(
+        self, recorder: Recorder, work: Work, generator: _Random, state: list[Tensor]
+    ) -> list[Tensor]:
+        """Replay a step, take that back, do it in the ordinary way, and compare."""
+        start, before = generator.get_state(), [tensor.clone() for tensor in state]
+        recorder.replay()
+        measured, replayed = self._results[0].clone(), [tensor.clone() for tensor in state]
+        for tensor, value in zip(state, before, strict=True):
+            tensor.copy_(value)
+        generator.set_state(start)
+        results = work()
+        self._proofs += 1
+        if not torch.allclose(measured, results[0], rtol=_ROUNDING) or not all(
+            map(_nearer_than_before, replayed, state, before)
+        ):
+            self._recorder = None
+            self._refuse("a replay gave other values than the step itself")
+        return results
 
     def _refuse(self, reason: str) -> None:
         self._refusal = reason
@@ -163,6 +217,16 @@ class Capture:
             return
         level = logging.WARNING if self._insists else logging.INFO
         logger.log(level, "The steps are done one by one, not captured as a graph: %s.", reason)
+
+
+def _nearer_than_before(replayed: Tensor, done: Tensor, before: Tensor) -> bool:
+    """Whether two steps from one point ended nearer to each other than to where they began.
+
+    They need not be equal: sums in another order differ in the last digits, and Adam enlarges that
+    where a gradient is nearly zero. A step with other draws goes elsewhere.
+    """
+    distance, length = (replayed - done).double().norm(), (done - before).double().norm()
+    return bool(distance <= 0.5 * length)
 
 
 class Watch(TorchDispatchMode):
@@ -173,11 +237,14 @@ class Watch(TorchDispatchMode):
 
     Attributes:
         found: what is wrong with it, None if there is none.
+        outside: the memory from before the block that operations got, by address.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.found: str | None = None
+        self.outside: dict[int, torch.UntypedStorage] = {}
+        self._made: set[int] = set()
         self._device = device
 
     def __torch_dispatch__(
@@ -185,8 +252,11 @@ class Watch(TorchDispatchMode):
     ) -> Any:
         """Do the operation, and look at it."""
         result = func(*args, **(kwargs or {}))
+        given, returned = tree_leaves((args, kwargs)), tree_leaves(result)
+        self.outside |= {at: memory for at, memory in _memory(given) if at not in self._made}
+        self._made |= {at for at, _ in _memory(returned)} - self.outside.keys()
         if self.found is None:
-            self.found = self._fault(func, args, tree_leaves((args, kwargs, result)))
+            self.found = self._fault(func, args, [*given, *returned])
         return result
 
     def _fault(self, func: Any, args: tuple[Any, ...], values: list[Any]) -> str | None:
@@ -197,11 +267,19 @@ class Watch(TorchDispatchMode):
         masked = by_index and any(index is not None and index.dtype in _MASKS for index in args[1])
         if masked or (torch.Tag.dynamic_output_shape in func.tags and not by_index):
             return f"the size of what {func} does depends on values"
-        # A single number of the host goes into the launch of a kernel.
-        tensors = [value for value in values if isinstance(value, Tensor) and value.dim() > 0]
+        # A single number of the host goes into the launch of a kernel, unless it is to be copied.
+        copies = func.overloadpacket in _COPIES
+        tensors = [v for v in values if isinstance(v, Tensor) and (copies or v.dim() > 0)]
         if any(tensor.device.type != self._device.type for tensor in tensors):
             return f"{func} waits for the host, or the host for it"
         return None
+
+
+def _memory(values: list[Any]) -> Iterator[tuple[int, torch.UntypedStorage]]:
+    for value in values:
+        if isinstance(value, Tensor) and value.layout is torch.strided:
+            storage = value.untyped_storage()
+            yield storage.data_ptr(), storage
 
 
 _BY_INDEX = {
@@ -210,6 +288,7 @@ _BY_INDEX = {
     torch.ops.aten.index_put_,
     torch.ops.aten._index_put_impl_,
 }
+_COPIES = {torch.ops.aten._to_copy, torch.ops.aten.copy_, torch.ops.aten.copy}
 _MASKS = (torch.bool, torch.uint8)
 
 
@@ -223,7 +302,8 @@ def make_capturable(optimizer: torch.optim.Optimizer) -> bool:
     if not all("capturable" in group for group in optimizer.param_groups):
         return False
     for group in optimizer.param_groups:
-        group["capturable"] = True
+        # On other devices optimizers refuse it.
+        group["capturable"] = all(tensor.is_cuda for tensor in group["params"])
     return True
 
 
@@ -255,19 +335,24 @@ def _of_objective(objective: Objective, trust: bool) -> str | None:
 
 def _reads_freely(score: Callable[..., Tensor]) -> bool:
     """Whether a score gets all of `T`, the step among it, and is not one of lucent's."""
-    own = score.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return not own and "T" in parameter_kinds(score).values()
+    return not _is_ours(score) and "T" in parameter_kinds(score).values()
+
+
+def _is_ours(part: Callable[..., Any]) -> bool:
+    """Whether a function or class is one of lucent's, which draw from the run's generator alone."""
+    return part.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _of_transforms(transforms: Transform, trust: bool) -> str | None:
     for transform in flat(transforms):
         if isinstance(transform, Scheduled):
             return "the transforms change from step to step"
-        known = isinstance(transform, RandomTransform) or (
-            isinstance(transform, nn.Module) and type(transform).__module__.startswith("torch.nn.")
+        kind = type(transform)
+        known = (isinstance(transform, RandomTransform) and _is_ours(kind)) or (
+            isinstance(transform, nn.Module) and kind.__module__.startswith("torch.nn.")
         )
         if not known and not trust:
-            return f"the transform {transform!r} is a function of your own (capture=True trusts it)"
+            return f"the transform {transform!r} is one of your own (capture=True trusts it)"
     return None
 
 
@@ -275,6 +360,7 @@ def _of_image(image: Image) -> str | None:
     for part in image.modules():
         source = getattr(part, "image_f", None)
         function = source is not None and not isinstance(source, nn.Module)
-        if isinstance(part, FunctionImage) or function:
-            return "the parametrization is a function of your own (capture=True trusts it)"
+        strange = isinstance(part, Image) and not _is_ours(type(part))
+        if isinstance(part, FunctionImage) or function or strange:
+            return "the parametrization is one of your own (capture=True trusts it)"
     return None

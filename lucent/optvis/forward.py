@@ -93,6 +93,9 @@ class Forward:
 
     def __call__(self, generator: AnyGenerator) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss, 0-d, the value of each term, (n_terms,), and the image."""
+        # What is left of the last step would tie the backward pass of this one to the stream of the
+        # last one, which no graph may be recorded with.
+        self.acts.clear()
         self._image.draw(generator)
         self.acts.sample = self._image.sample
         image = self._image()

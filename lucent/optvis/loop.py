@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointError
 
 from lucent.errors import DivergenceError, InputError, LucentError, LucentWarning
 from lucent.generators import Generators
@@ -46,6 +45,8 @@ Callback = Callable[["Run"], None]
 
 _TF32: dict[str | None, bool] = {"fp32": False, "tf32": True}
 _STATE_KEYS = {"step", "image", "optimizer", "generator", "drawn_from", "history", "state"}
+#: Options of optimizers that say how to compute a step, not what.
+_WAYS = ("capturable", "foreach", "fused")
 #: A NaN is looked for once in so many steps, because looking makes a GPU wait.
 CHECK_EVERY = 32
 
@@ -128,6 +129,7 @@ class Run:
     ) -> None:
         self._stack.close()
         self._optimizer = None
+        self._capture.forget()  # a graph holds all the memory that a step needs
 
     def __iter__(self) -> Iterator[Run]:
         return self
@@ -150,11 +152,11 @@ class Run:
         self._forward.acts.step = self.step
         self._drawn_from = self._generator.get_state()
         with self._forward.override(), tf32(_TF32.get(self.settings.precision)):
-            row = self._capture(self._once, self._signature(), self._generator)
-            if row is None:
+            results = self._capture(self._once, self._signature(), self._generator, self._changing)
+            if results is None:
                 self._step_by_step()
             else:
-                self._keep_replayed(row)
+                self._keep_replayed(*results)
         self.step += 1
         if self.step % CHECK_EVERY == 0:
             self.check()
@@ -243,6 +245,10 @@ class Run:
         with torch.no_grad():
             for tensor, value in zip(tensors, state["image"], strict=True):
                 tensor.copy_(value)
+        # How it computes is up to this run, whose device may be another one.
+        groups = zip(self._optimizer.param_groups, state["optimizer"]["param_groups"], strict=False)
+        for own, saved in groups:
+            saved.update({name: own[name] for name in _WAYS if name in own})
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"].cpu())
         self._draw_image(state["drawn_from"].cpu())
@@ -276,22 +282,35 @@ class Run:
             return None
         groups = self._optimizer.param_groups
         options = [[v for name, v in group.items() if name != "params"] for group in groups]
-        return self.keep_gradient, options
+        # A callback that assigns to `.data` gives a parameter other memory than a graph writes to.
+        places = [tensor.data_ptr() for group in groups for tensor in group["params"]]
+        return self.keep_gradient, options, places
 
-    def _once(self) -> Tensor:
-        """Do a step of an optimizer that looks once; return what the history keeps of it."""
-        loss, values, image = self._forward(self._generator)
+    def _changing(self) -> list[Tensor]:
+        """Return the tensors that a step changes."""
+        states = [] if self._optimizer is None else self._optimizer.state.values()
+        kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return [*self.image.trainable(), *kept]
+
+    def _once(self) -> list[Tensor]:
+        """Do a step of an optimizer that looks once.
+
+        Returns:
+            What the history keeps of it, and the gradient where it is wanted.
+        """
+        with torch.enable_grad():  # as optimizers do around a closure
+            loss, values, image = self._forward(self._generator)
         self._set_gradients(loss, image)
-        self._recorded_gradient = self.gradient if self.keep_gradient else None
         if self._optimizer is not None:
             self._optimizer.step()
-        return History.row(loss, values)
+        wanted = [self.gradient] if self.keep_gradient and self.gradient is not None else []
+        return [History.row(loss, values), *wanted]
 
-    def _keep_replayed(self, row: Tensor) -> None:
+    def _keep_replayed(self, row: Tensor, gradient: Tensor | None = None) -> None:
         # The next replay writes into the same memory.
         self.history.add(row.clone())
-        if self._recorded_gradient is not None:
-            self.gradient = self._recorded_gradient.clone()
+        if gradient is not None:
+            self.gradient = gradient.clone()
 
     def _step_by_step(self) -> None:
         acts, recorded = self._forward.acts, len(self.history)
@@ -328,8 +347,8 @@ class Run:
             )
         try:
             gradients = torch.autograd.grad(loss, sought, allow_unused=True)
-        except CheckpointError as error:
-            if not self._forward.redirects_functions:
+        except RuntimeError as error:
+            if not self._forward.redirects_functions or not _is_of_checkpoint(error):
                 raise
             raise InputError(
                 "The model calls ReLU as a function inside torch.utils.checkpoint, where its "
@@ -351,6 +370,12 @@ class Run:
             "ReLU gets it going: relu_override=True."
         )
         warnings.warn(f"The gradient is zero at the start, {remedy}", LucentWarning, stacklevel=2)
+
+
+def _is_of_checkpoint(error: RuntimeError) -> bool:
+    from torch.utils.checkpoint import CheckpointError  # slow to import in older releases
+
+    return isinstance(error, CheckpointError)
 
 
 def _laid_out_like(tensor: Tensor, gradient: Tensor | None) -> Tensor | None:

@@ -126,6 +126,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
+    together = isinstance(objective_f, list | tuple)
     given = setup(
         model,
         param_f,
@@ -133,7 +134,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         transforms,
         thresholds,
         fixed_image_size,
-        seed=seed,
+        seed=None if together else seed,
         relu_override=relu_override,
         preprocess=preprocess,
         draws=draws,
@@ -142,7 +143,7 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     )
     watching = [*callbacks, *_displays(given.thresholds, verbose, show_inline)]
     if isinstance(objective_f, list | tuple):
-        pictures = _rendered_together(given, objective_f, watching, progress)
+        pictures = _rendered_together(given, objective_f, seed, watching, progress)
     else:
         pictures = _rendered_alone(given, as_objective(objective_f), watching, progress)
     try:
@@ -182,12 +183,15 @@ def _rendered_alone(
 
 
 def _rendered_together(
-    given: Setup, objectives: Sequence[Any], callbacks: Sequence[Callback], progress: bool
+    given: Setup,
+    objectives: Sequence[Any],
+    seed: int | Sequence[int] | None,
+    callbacks: Sequence[Callback],
+    progress: bool,
 ) -> Pictures:
     """Return the pictures of several objectives as rows, in the order of the objectives."""
     if not objectives:
         raise InputError("render_vis got an empty list of objectives: give at least one.")
-    seed = given.settings.seed
     results = rendered(given, objectives, seed=seed, callbacks=callbacks, progress=progress)
     ordered = sorted(results, key=lambda result: result.index)
     if errors := [result.error for result in ordered if result.error is not None]:

@@ -23,7 +23,10 @@ _FUSED_ON = {"cpu", "cuda"}
 
 def adam(params: list[Tensor]) -> torch.optim.Optimizer:
     """Return Lucid's and torch-lucent's default optimizer, Adam with learning rate 0.05."""
-    fused = all(p.device.type in _FUSED_ON and p.is_floating_point() for p in params)
+    # It takes the memory of a tensor for one piece, whatever the strides say.
+    fused = all(
+        p.device.type in _FUSED_ON and p.is_floating_point() and p.is_contiguous() for p in params
+    )
     return torch.optim.Adam(params, lr=0.05, fused=fused or None)
 
 
@@ -48,8 +51,9 @@ class RunSettings:
             convolutions compute faster; None does so where there are any.
         capture: record a step on a CUDA device as a graph and replay it, which takes a fraction of
             the time; None does so where all parts of the step are known to repeat, True also with
-            functions of your own, which must then neither draw from other generators nor count
-            steps, False never. What cannot be captured runs step by step, and the log says why.
+            functions and classes of your own, which must then neither draw from other generators
+            nor count steps, False never. What cannot be captured runs step by step, and the log
+            says why.
 
     Raises:
         InputError: an option has a value that it cannot have.
@@ -72,6 +76,13 @@ class RunSettings:
             or self.draws < 1
         ):
             raise InputError(f"draws={self.draws!r} has to be a whole number of at least 1.")
+        several = isinstance(self.seed, Sequence) and not isinstance(self.seed, str)
+        seeds: Any = self.seed if several else [0 if self.seed is None else self.seed]
+        if not seeds or not all(isinstance(seed, numbers.Integral) for seed in seeds):
+            raise InputError(
+                f"seed={self.seed!r} has to be a whole number, a list of them with one for each "
+                "image of the batch, or None."
+            )
         if self.precision not in (None, *get_args(Precision)):
             raise InputError(
                 f"precision={self.precision!r} is unknown: it is 'fp32', 'tf32', 'bf16', or None "

@@ -26,8 +26,9 @@ _FEW_CHANNELS = 4
 def frozen_forwards(model: nn.Module) -> Iterator[None]:
     """Compute the modules of a model in the fastest way there is while it stays as it is.
 
-    Batch norms become one multiplication and addition. On a CPU, convolutions of an image with
-    stride 2 become convolutions with stride 1 over blocks of 2 x 2 pixels.
+    Batch norms become one multiplication and addition. Self-attention keeps the batch in front. On
+    a CPU, convolutions of an image with stride 2 become convolutions with stride 1 over blocks of
+    2 x 2 pixels.
 
     The model has to be in eval mode with frozen parameters for as long as the block lasts. Modules
     that compute something else than their class are left alone.
@@ -42,19 +43,27 @@ def frozen_forwards(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def _faster(module: Any) -> Callable[[Tensor], Tensor] | None:
+def _faster(module: Any) -> Callable[..., Any] | None:
     forward = getattr(type(module), "forward", None)
     # A norm without statistics of its own has None; a lazy one has something that is no tensor yet.
     if (
         forward in _NORMS
         and not module.training
+        and _owns_weight(module)
         and type(module.running_var) is Tensor
         and module.running_var.dtype in _EXACT
     ):
         return AffineNorm(module)
-    if forward is nn.Conv2d.forward and _is_of_blocks(module):
+    if forward is nn.MultiheadAttention.forward and not module.training and _is_plain(module):
+        return SelfAttention(module)
+    if forward is nn.Conv2d.forward and _owns_weight(module) and _is_of_blocks(module):
         return BlockConvolution(module)
     return None
+
+
+def _owns_weight(module: nn.Module) -> bool:
+    """Whether no hook makes the weight of other numbers, as in weight norm, right before a pass."""
+    return "weight" in module._parameters
 
 
 class AffineNorm:
@@ -75,7 +84,8 @@ class AffineNorm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the normalised tensor, (B, C) or (B, C, *spatial)."""
-        if x.dtype != self._scale.dtype:
+        self._norm._check_input_dim(x)
+        if x.dtype != self._scale.dtype or x.shape[1] != len(self._scale):
             return type(self._norm).forward(self._norm, x)
         shape = (-1, *[1] * (x.dim() - 2))
         return torch.addcmul(self._shift.view(shape), x, self._scale.view(shape))
@@ -125,3 +135,48 @@ class BlockConvolution:
             margins = [int(near), length - side - int(near), *margins]
         blocks = F.pixel_unshuffle(F.pad(x, margins), 2)
         return F.conv2d(blocks, self._weight, conv.bias)
+
+
+def _is_plain(attention: nn.MultiheadAttention) -> bool:
+    return (
+        attention.batch_first
+        and attention._parameters.get("in_proj_weight") is not None
+        and "weight" in attention.out_proj._parameters
+        and attention.bias_k is None
+        and not attention.add_zero_attn
+    )
+
+
+class SelfAttention:
+    """The forward of a frozen attention of tokens to each other.
+
+    PyTorch puts the tokens in front of the batch. A linear layer with frozen weights multiplies the
+    images of such a batch one by one.
+
+    Args:
+        attention: the module.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        self._attention = attention
+
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any
+    ) -> Any:
+        """Return what tokens (B, N, C) become, and no weights.
+
+        Another question is left to the module: about other keys, masks, or the weights.
+        """
+        attention = self._attention
+        # A mask is a tensor, which has no truth of its own.
+        masks = [options.get(name) for name in ("key_padding_mask", "attn_mask")]
+        rest = options.get("need_weights", True) or options.get("is_causal", False)
+        plain = not args and not rest and all(mask is None for mask in masks)
+        if not plain or not (query is key is value) or query.dim() != 3 or query.is_nested:
+            return nn.MultiheadAttention.forward(attention, query, key, value, *args, **options)
+        n, length, width = query.shape
+        heads = attention.num_heads
+        projected = F.linear(query, attention.in_proj_weight, attention.in_proj_bias)
+        q, k, v = projected.view(n, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(query.shape)
+        return F.linear(mixed, attention.out_proj.weight, attention.out_proj.bias), None

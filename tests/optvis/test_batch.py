@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 
 import numpy as np
 import pytest
@@ -330,13 +332,40 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(caplog):
     # Of equal size where it can be: two times three are tried before one at a time.
     assert sizes.sizes == [3, 1, 1, 1, 1, 1, 1]
     assert [result.error for result in results] == [None] * 6
-    assert "3 rows do not fit into memory: trying 1." in caplog.text
+    assert "3 rows failed, 1 are tried: out of memory" in caplog.text
 
 
 def test_the_batches_after_one_that_did_not_fit_are_smaller_from_the_start():
     sizes = Sizes()
     assert len(many(Cramped(2), ["net.3:0"] * 8, batch_size=8, callbacks=[sizes])) == 8
     assert sizes.sizes == [8, 4, 2, 2, 2, 2]
+
+
+class OneImage(nn.Module):
+    """Is written for one image at a time."""
+
+    spec = tiny.PLAIN
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny.textured()
+
+    def forward(self, x):
+        x = self.net[0](x)
+        return self.net[1:](x.view(1, -1, *x.shape[2:]))
+
+
+def test_a_network_for_one_image_gets_one_at_a_time():
+    sizes = Sizes()
+    results = many(OneImage(), ["net.3:0", "net.3:2"] * 2, batch_size=4, callbacks=[sizes])
+    assert sizes.sizes == [4, 2, 1, 1, 1, 1]
+    assert [result.error for result in results] == [None] * 4
+    np.testing.assert_allclose(results[1].images[0], alone("3:2", 0)[0][0], 0, 1e-6)
+
+
+def test_the_bar_is_right_after_a_batch_that_failed(capsys):
+    many(units=["3:0", "3:2", nan_at(1), stops], batch_size=4, progress=True)
+    assert "12/12" in capsys.readouterr().err
 
 
 def test_one_image_that_does_not_fit_into_memory_is_an_error():
@@ -395,6 +424,36 @@ def edge(acts: Acts) -> torch.Tensor:
 
 def nan_at(step):
     return Objective.of([Term(failing, (("acts", "3"), ("step", step)))])
+
+
+def stops(T):
+    """Refuse the third step."""
+    if T.step == 2:
+        raise InputError("no third step")
+    return -T("3")[:, 0].mean()
+
+
+def test_a_row_that_fails_late_keeps_what_was_measured_before():
+    fine, broken = many(units=["3:0", stops], thresholds=(0, 1, 3))
+    assert str(broken.error) == "no third step"
+    assert broken.history.steps == [0, 1]
+    np.testing.assert_allclose(broken.images[1], alone("3:0", 0, thresholds=(1,))[0][0], 0, 1e-6)
+    np.testing.assert_allclose(broken.history.loss, fine.history.loss[:2], 0, 1e-6)
+    assert fine.history.steps == [0, 1, 3]
+
+
+def test_the_error_of_a_row_holds_no_run():
+    runs = []
+    results = many(units=["3:0", stops], callbacks=[lambda run: runs.append(weakref.ref(run))])
+    assert results[1].error is not None
+    gc.collect()
+    assert [run() for run in runs if run() is not None] == []
+
+
+def test_one_row_that_fails_does_not_send_all_others_on_their_own():
+    sizes = Sizes()
+    many(units=["3:0"] * 7 + ["3:99"], batch_size=8, callbacks=[sizes])
+    assert sizes.sizes == [8, 4, 4, 2, 2, 1, 1]
 
 
 def test_a_row_that_diverges_leaves_its_neighbours_alone():
@@ -487,6 +546,10 @@ SAME = param.image(12)
         ({"units": 5}, "takes a list of objectives, not 5"),
         ({"units": [objectives.channel("3", 0, batch=1)]}, "needs a rendering of its own"),
         ({"seed": [1, 2]}, "seed has 2 numbers for 4 objectives: give one for each"),
+        ({"seed": 1.5}, r"seed=1\.5 has to be a whole number, or a list"),
+        ({"seed": [0, 1, 2, 0.5]}, r"seed=\[0, 1, 2, 0\.5\] has to be a whole number, or a list"),
+        ({"seed": "1234"}, "seed='1234' has to be a whole number, or a list"),
+        ({"optimizer": torch.optim.Adam([torch.zeros(1)])}, "has to be a function that makes"),
         ({"batch_size": 0}, "batch_size=0 has to be 'auto' or a number of objectives"),
         ({"batch_size": "all"}, "batch_size='all' has to be 'auto'"),
         ({"batch_size": True}, "batch_size=True has to be 'auto'"),
@@ -545,6 +608,11 @@ def test_render_vis_saves_the_pictures_of_a_list(tmp_path):
     images = alone(UNITS[:2], 0, save_image=True, image_name=str(file))
     assert file.exists()
     assert len(images[-1]) == 2
+
+
+def test_the_seeds_of_a_list_may_be_an_array():
+    images = alone(UNITS[:2], np.arange(2))
+    assert np.array_equal(images[0], alone(UNITS[:2], [0, 1])[0])
 
 
 @pytest.mark.parametrize(

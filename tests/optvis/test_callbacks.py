@@ -121,6 +121,13 @@ def test_importance_of_nothing():
         importance.alpha(101)
 
 
+def test_importance_is_of_one_run():
+    importance = Importance()
+    iterated(importance)
+    with pytest.raises(InputError, match="has seen another run.*make a new one"):
+        iterated(importance)
+
+
 # Progress
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import random
+import weakref
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,12 +14,13 @@ import torch
 import torchvision
 from tape import Tape
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from lucent.generators import Generators
 from lucent.hooks import Activations
 from lucent.modelzoo import synthnet
 from lucent.optvis import capture, param, transform
-from lucent.optvis.capture import MOST_CHANGES, WARM_UP, Watch, refusal
+from lucent.optvis.capture import MOST_CHANGES, PROOFS, WARM_UP, Capture, Watch, refusal
 from lucent.optvis.loop import Run, RunSettings, adam
 from lucent.optvis.objectives import (
     Acts,
@@ -31,6 +33,7 @@ from lucent.optvis.objectives import (
 )
 from lucent.optvis.param import as_image
 from lucent.optvis.transform.base import Fused
+from lucent.optvis.transform.kinds import RandomTransform
 from lucent.overrides import REDIRECTED_STEPS
 from lucent.util import set_seed
 
@@ -110,8 +113,8 @@ def test_a_replay_runs_no_python_of_the_step(tapes):
             return self.inner()
 
     run_of(capture=True, image=Counted, steps=20)
-    # One for each warm-up step, one for the recording, one for the snapshot.
-    assert Counted.calls == WARM_UP + 3
+    # The first step, the warm-up, the recording, the steps that it is compared with, the snapshot.
+    assert Counted.calls == 1 + WARM_UP + 1 + PROOFS + 1
 
 
 def test_every_replay_draws_anew(tapes):
@@ -132,6 +135,31 @@ def test_every_replay_draws_anew(tapes):
     assert (kept.flatten(1).std(0) > 0).any()
     # What was handed out is not overwritten by the next replay.
     assert len({gradient.sum().item() for gradient in seen[1:]}) == 12
+
+
+def test_a_gradient_asked_for_in_a_captured_run_is_that_of_its_step(tapes):
+    def gradients(*, capture):
+        seen = []
+
+        def ask_late(run):
+            run.keep_gradient = 10 <= run.step < 18
+            if run.step > 10:
+                seen.append(run.gradient)
+
+        run_of(capture=capture, callbacks=[ask_late], steps=18)
+        return torch.stack(seen)
+
+    assert torch.equal(gradients(capture=True), gradients(capture=False))
+    assert [tape.replays > 0 for tape in tapes] == [True, True]
+
+
+def test_a_state_taken_over_is_no_change_of_what_a_step_computes(tapes):
+    captured, generator = Capture(torch.device("cpu"), None), torch.Generator()
+    for _ in range(MOST_CHANGES + 2):
+        while captured(lambda: [torch.ones(1)], "the same", generator, list) is None:
+            pass
+        captured.forget()
+    assert replays(tapes) == MOST_CHANGES + 2
 
 
 def test_a_captured_run_resumes_bit_for_bit(tapes):
@@ -166,6 +194,75 @@ def test_a_new_learning_rate_is_recorded_anew(tapes):
     _, expected = run_of(capture=False, **options([]))
     _, image = run_of(capture=True, **options([]))
     assert [tape.replays > 3 for tape in tapes] == [True, True]
+    assert torch.equal(image, expected)
+
+
+def test_a_parameter_given_other_memory_is_recorded_anew(tapes):
+    def clamp(run):
+        if run.step == 10:
+            (parameter,) = run.image.trainable()
+            parameter.data = parameter.data.clamp(-0.1, 0.1)
+
+    _, expected = run_of(capture=False, callbacks=[clamp])
+    _, image = run_of(capture=True, callbacks=[clamp])
+    assert [tape.replays > 3 for tape in tapes] == [True, True]
+    assert torch.equal(image, expected)
+
+
+def test_a_state_leaves_to_the_run_how_its_optimizer_computes():
+    plain = partial(torch.optim.Adam, lr=0.05)
+    with Run(synthnet(), channel("mixed3a", 5), param.image(32), optimizer=plain) as run:
+        next(run)
+        state = run.state_dict()
+        # As a captured run on a GPU saves it; on a CPU it would be refused.
+        state["optimizer"]["param_groups"][0] |= {"capturable": True, "fused": None}
+        run.load_state_dict(state)
+        next(run)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Rprop])
+def test_capture_does_no_harm_to_optimizers_on_a_cpu(optimizer, caplog):
+    _, expected = run_of(capture=False, steps=6, optimizer=optimizer)
+    _, image = run_of(capture=True, steps=6, optimizer=optimizer)
+    assert torch.equal(image, expected)
+    assert "not captured" in caplog.text
+
+
+def test_a_backward_pass_has_nothing_in_common_with_the_one_before():
+    # A parameter's end of a backward pass runs on the stream where it was made, for as long as any
+    # part of that pass is alive; if that is not the recording stream, a recording breaks off.
+    class Looks(param.Image):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.old = param.image(32), []
+
+        def forward(self):
+            (parameter,) = self.trainable()
+            if torch.is_grad_enabled():
+                end = parameter.view_as(parameter).grad_fn.next_functions[0][0]
+                self.old.append("known" in end.metadata)
+                end.metadata["known"] = True
+            return self.inner()
+
+    def keep(run):
+        run.keep_gradient = True
+
+    run, _ = run_of(capture=False, image=Looks, callbacks=[keep], steps=4, relu_override=True)
+    assert run.image.old == [False] * 4
+
+
+def test_a_run_that_is_over_holds_no_graph(tapes):
+    run, _ = run_of(capture=True, steps=8)
+    tape = weakref.ref(tapes.pop())
+    assert tape() is None
+    assert run.step == 8
+
+
+def test_where_gradients_are_off_a_run_still_records(tapes):
+    _, expected = run_of(capture=False, steps=8)
+    with torch.no_grad():
+        _, image = run_of(capture=True, steps=8)
+    assert replays(tapes) == 8 - WARM_UP - 1
     assert torch.equal(image, expected)
 
 
@@ -239,6 +336,23 @@ def later(layer: Acts, T: Activations) -> torch.Tensor:
     return layer.mean() * T.step
 
 
+class Dimmed(RandomTransform):
+    def sample(self, image, generator, rows=1):
+        return image.new_full((rows, 1), random.random())
+
+    def apply(self, image, draw):
+        return image * draw.view(-1, 1, 1, 1)
+
+
+class Still(param.Image):
+    def __init__(self):
+        super().__init__()
+        self.inner = param.image(8)
+
+    def forward(self):
+        return self.inner() * random.random()
+
+
 def pair():
     pixels = torch.zeros(1, 3, 8, 8, requires_grad=True)
     return [pixels], lambda: pixels.sigmoid()
@@ -263,6 +377,9 @@ STRANGE = [
     ({"transforms": fused([lambda image: image * random.random()])}, "transform"),
     ({"transforms": fused([torchvision.transforms.RandomHorizontalFlip()])}, "transform"),
     ({"transforms": transform.per_image([lambda image: image])}, "transform"),
+    ({"transforms": fused([Dimmed()])}, "transform"),
+    ({"image": Still()}, "parametrization"),
+    ({"image": param.stack([param.image(8), Still()])}, "parametrization"),
     ({"image": as_image(pair())}, "parametrization"),
     ({"image": param.to_valid_rgb(lambda: torch.zeros(1, 3, 8, 8))}, "parametrization"),
     ({"image": param.stack([param.image(8), as_image(pair())])}, "parametrization"),
@@ -301,6 +418,7 @@ def test_functions_of_the_user_are_captured_only_when_asked(parts, what):
         (lambda x: x[x > 0], "depends on values"),
         (lambda x: x.clone().index_put_([x > 0], x.new_zeros(())), "depends on values"),
         (lambda x: x.to("meta"), "host"),
+        (lambda x: x.sum().to("meta"), "host"),
         (lambda x: x[torch.tensor([0, 0])], None),
         (lambda x: torch.index_put(x, [torch.tensor([0])], x.new_ones(1)), None),
         (lambda x: x * torch.tensor(2.0), None),
@@ -312,6 +430,30 @@ def test_what_a_graph_cannot_contain_is_seen(operation, found):
     with Watch(torch.device("cpu")) as watch:
         operation(x)
     assert (watch.found is None) if found is None else (found in watch.found)
+
+
+def test_memory_from_before_is_kept_and_no_other():
+    x, y, z = torch.rand(4), torch.rand(4), torch.rand(4)
+    with Watch(torch.device("cpu")) as watch:
+        made = x[:2] * 2
+        y.add_(made.sum())
+        made.relu_().exp()
+    assert watch.outside.keys() == {x.data_ptr(), y.data_ptr()}
+    assert z.data_ptr() not in watch.outside
+
+
+def test_a_graph_keeps_the_constants_that_it_reads(tapes):
+    constant = torch.rand(4)
+    memory = StorageWeakRef(constant.untyped_storage())
+    captured, generator = Capture(torch.device("cpu"), None), torch.Generator()
+    while captured(lambda: [torch.ones(1)], "the same", generator, list) is None:
+        with captured.rehearsal():
+            constant * 2
+    del constant
+    assert replays(tapes) == 1
+    assert not memory.expired()
+    captured.forget()
+    assert memory.expired()
 
 
 def test_the_backward_pass_is_watched_too():
@@ -343,6 +485,46 @@ def test_a_recording_that_fails_costs_nothing_but_speed(monkeypatch, caplog):
     assert "not permitted" in caplog.text
 
 
+class Forgetful(Tape):
+    """A graph that leaves out what some operations do."""
+
+    left_out = ()
+
+    def replay(self):
+        kept, self.operations = (
+            self.operations,
+            [step for step in self.operations if step[0].overloadpacket not in self.left_out],
+        )
+        super().replay()
+        self.operations = kept
+
+
+class Draws(Forgetful):
+    left_out = (torch.ops.aten.randint,)
+
+
+class Updates(Forgetful):
+    left_out = (torch.ops.aten._fused_adam_,)
+
+
+class Diverges(Tape):
+    def replay(self):
+        super().replay()
+        self.operations[-1][3][0].fill_(torch.nan)
+
+
+@pytest.mark.parametrize("kind", [Draws, Updates, Diverges])
+def test_a_graph_that_gives_other_values_is_not_used(monkeypatch, caplog, kind):
+    made = []
+    eager, expected = run_of(capture=False, steps=16)
+    monkeypatch.setattr(capture, "recorder_for", lambda device: made.append(kind()) or made[-1])
+    replayed, image = run_of(capture=True, steps=16)
+    assert [tape.replays for tape in made] == [2 if kind is Draws else 1]
+    assert torch.equal(image, expected)
+    assert replayed.history.loss == eager.history.loss
+    assert "other values" in caplog.text
+
+
 def test_a_cpu_says_that_it_has_no_graphs(caplog):
     _, expected = run_of(capture=False, steps=9)
     _, image = run_of(capture=True, steps=9)
@@ -350,7 +532,9 @@ def test_a_cpu_says_that_it_has_no_graphs(caplog):
     assert "no graphs on a device of type 'cpu'" in caplog.text
 
 
-def test_a_cuda_graph_knows_every_generator_before_it_captures(monkeypatch):
+@pytest.fixture
+def graph_events(monkeypatch):
+    """What a CudaGraph does, on a machine without a GPU."""
     events = []
 
     class Graph:
@@ -370,12 +554,19 @@ def test_a_cuda_graph_knows_every_generator_before_it_captures(monkeypatch):
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"stream of {device}")
     monkeypatch.setattr(torch.cuda, "graph", captures)
+    monkeypatch.setattr(torch.cuda, "default_generators", [torch.Generator(), torch.Generator()])
+    capture._stream.cache_clear()
+    yield events
+    capture._stream.cache_clear()
+
+
+def test_a_cuda_graph_knows_every_generator_before_it_captures(graph_events):
     recorder = capture.recorder_for(torch.device("cuda", 1))
     rows = Generators([1, 2], "cpu")
-    result = recorder.record(lambda: events.append("work") or torch.ones(1), rows)
+    result = recorder.record(lambda: graph_events.append("work") or torch.ones(1), rows)
     recorder.replay()
     assert result.item() == 1
-    assert events == [
+    assert graph_events == [
         *(("generator", generator) for generator in rows),
         ("begin", "stream of cuda:1", "thread_local"),
         "work",
@@ -384,7 +575,43 @@ def test_a_cuda_graph_knows_every_generator_before_it_captures(monkeypatch):
     ]
 
 
+def test_all_graphs_of_a_device_are_recorded_on_one_stream(graph_events, monkeypatch):
+    made = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: made.append(device) or len(made))
+    for index in (1, 0, 1):
+        recorder = capture.recorder_for(torch.device("cuda", index))
+        recorder.record(lambda: torch.ones(1), torch.Generator())
+    assert made == [torch.device("cuda", 1), torch.device("cuda", 0)]
+
+
+def test_generators_of_a_recording_that_breaks_off_are_as_before(graph_events, monkeypatch):
+    class Drawing:
+        """A generator of a GPU: what it draws depends on a state that can be swapped."""
+
+        def __init__(self, state=0):
+            self.state = state
+
+        def clone_state(self):
+            return Drawing(self.state)
+
+        def graphsafe_set_state(self, other):
+            self.state = other.state
+
+    own, default = Drawing(3), Drawing(5)
+    monkeypatch.setattr(torch.cuda, "default_generators", [None, default])
+
+    def breaks_off():
+        own.state = default.state = "in a capture"
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    recorder = capture.recorder_for(torch.device("cuda", 1))
+    with pytest.raises(RuntimeError, match="not permitted"):
+        recorder.record(breaks_off, own)
+    assert (own.state, default.state) == (3, 5)
+
+
 def test_the_graph_has_the_methods_that_are_used():
     assert {"register_generator_state", "replay"} <= set(dir(torch.cuda.CUDAGraph))
+    assert {"clone_state", "graphsafe_set_state"} <= set(dir(torch.Generator))
     options = inspect.signature(torch.cuda.graph.__init__).parameters
     assert {"stream", "capture_error_mode"} <= options.keys()

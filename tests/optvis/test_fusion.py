@@ -222,6 +222,16 @@ def test_fused_asks_for_the_size_by_the_pictures_own():
     assert asked == [(6, 8)]
 
 
+@pytest.mark.parametrize("network", [(40, 40), (30, 50), (16, 16), (10, 12)])
+def test_fused_transforms_after_the_last_warp_see_the_picture_at_its_own_scale(network):
+    seen = []
+    made = [pad(6, "constant"), jitter(3), lambda image: seen.append(image) or image]
+    image = doubles(1, 2, 20, 24)
+    Fused(made, FixedSize(*network))(image, seeded(1))
+    expected = compose(made[:2])(image, seeded(1))
+    np.testing.assert_allclose(seen[0], centred(expected, (20, 24), 0), rtol=0, atol=1e-12)
+
+
 def test_fused_without_transforms_only_resizes():
     image = doubles(1, 3, 8, 8)
     assert Fused([], same_size)(image) is image

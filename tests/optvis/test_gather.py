@@ -23,6 +23,7 @@ from lucent.optvis.objectives import (
     Acts,
     Input,
     Objective,
+    Term,
     blur_alpha_each_step,
     blur_input_each_step,
     channel,
@@ -361,7 +362,7 @@ def test_a_mapped_score_of_a_user_joins():
 
 
 def test_arguments_that_are_no_tensors_keep_terms_apart():
-    made = Objective.sum(toward("conv", goal=vector(n), power=1 + n % 2) for n in range(8))
+    made = Objective.sum(toward("conv", goal=vector(n), power=1.5 + n % 2) for n in range(8))
     placed, T = made.to(CPU), passed()
     assert torch.allclose(placed.values(T), made.values(T), rtol=0, atol=1e-14)
     T.asked.clear()
@@ -397,6 +398,20 @@ def test_a_score_that_reads_more_than_one_layer_cannot_be_mapped(score):
     message = f"'{score.__name__}' cannot be evaluated together: its score has to read one layer"
     with pytest.raises(InputError, match=message):
         objective(mapped=True)(score)
+
+
+def test_terms_made_by_hand_keep_their_arguments_apart():
+    white = (("layer", "conv"), ("direction", vector(0)))
+    given = [
+        Term(direction_neuron.score, (*white, ("x", 1))),
+        Term(direction_neuron.score, (*white, ("y", 1))),
+        Term(neuron.score, (("layer", "conv"), ("n_channel", 0), ("x", 1), ("y", 3))),
+        Term(neuron.score, (("layer", "conv"), ("n_channel", 1), ("y", 1), ("x", 3))),
+        Term(neuron.score, (("layer", "conv"), ("n_channel", 2), ("x", 4))),
+        Term(neuron.score, (("layer", "conv"), ("n_channel", 3), ("x", 5))),
+    ]
+    made, T = Objective.of(given), passed()
+    assert torch.allclose(made.to(CPU).values(T), made.values(T), rtol=0, atol=1e-14)
 
 
 # Objectives stay values

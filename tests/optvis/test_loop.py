@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import pytest
 import tiny
@@ -14,7 +15,8 @@ from lucent.errors import DivergenceError, InputError, LayerError, LucentError, 
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis import objectives, param, transform
 from lucent.optvis.loop import Run, RunSettings, adam
-from lucent.optvis.objectives import Objective, channel, neuron
+from lucent.optvis.objectives import Objective, as_objective, channel, neuron
+from lucent.optvis.param import as_image
 from lucent.overrides import REDIRECTED_STEPS
 
 RANDOM = transform.compose(
@@ -709,3 +711,55 @@ def test_callbacks_are_closed_once_however_the_run_ends():
     with Run(tiny.Chain(), channel("conv1", 0), param.image(4), settings=settings) as run:
         run.iterate([short])
     assert short.closed == 1
+
+
+def with_gaps():
+    return torch.zeros(1, 3, 8, 16)[..., ::2]
+
+
+def transposed():
+    return torch.zeros(1, 3, 8, 8).transpose(2, 3)
+
+
+def pulled(pixels, optimizer, image_f):
+    """Tensors after one step of a run that raises the sum of an image made of them."""
+    image = as_image(([pixels.requires_grad_()], lambda: image_f(pixels)))
+    settings = RunSettings(steps=1, seed=0, preprocess=False)
+    wanted = as_objective(lambda T: -T("input").sum())
+    with Run(nn.Identity(), wanted, image, optimizer=optimizer, settings=settings) as run:
+        next(run)
+    return pixels.detach()
+
+
+@pytest.mark.parametrize("kind", [with_gaps, transposed])
+def test_the_default_optimizer_does_not_take_memory_for_one_piece(kind):
+    rise = torch.linspace(-1, 1, 64).view(8, 8)
+    moved = [
+        pulled(kind(), optimizer, lambda pixels: pixels * rise)
+        for optimizer in (adam, lambda params: torch.optim.Adam(params, lr=0.05))
+    ]
+    assert torch.equal(*moved)
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (torch.contiguous_format, torch.channels_last),
+        (torch.channels_last, torch.contiguous_format),
+    ],
+)
+def test_a_gradient_in_another_layout_moves_the_pixels_it_is_about(own, other):
+    rise = torch.linspace(-1, 1, 48).view(1, 3, 4, 4)
+
+    class Turned(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            return (grad * rise).contiguous(memory_format=other)
+
+    fused = partial(torch.optim.Adam, lr=0.05, fused=True)
+    moved = pulled(torch.zeros(1, 3, 4, 4).contiguous(memory_format=own), fused, Turned.apply)
+    torch.testing.assert_close(moved, 0.05 * rise.sign())

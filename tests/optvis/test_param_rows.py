@@ -164,6 +164,17 @@ def test_images_that_share_a_parameter_go_on_sharing_it():
     assert len(rows.trainable()) == 1
 
 
+def test_a_pair_is_an_image():
+    pixels = torch.rand(1, 3, 8, 8).requires_grad_()
+    rows = param.rows([([pixels], lambda: pixels.sigmoid()), param.image(8)])
+    assert torch.equal(rows()[0], pixels.sigmoid()[0])
+
+
+def test_images_whose_tensors_are_no_parameters_cannot_be_stacked():
+    with pytest.raises(InputError, match="A FunctionImage optimises tensors .* use param.rows"):
+        RowsImage([pair(torch.rand(1, 3, 8, 8)) for _ in range(2)])
+
+
 def test_rows_move_to_another_precision():
     rows = param.rows([param.image(8) for _ in range(2)]).double()
     assert rows().dtype == torch.float64

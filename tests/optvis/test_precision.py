@@ -95,11 +95,13 @@ def test_a_network_without_convolutions_gets_ordinary_memory():
 
 def test_objectives_get_ordinary_memory():
     def by_view(T):
-        return -T("1").view(2, 8, -1)[:, 3].mean()
+        return -T("4").view(2, -1)[:, 3 * 12 * 12 : 4 * 12 * 12].mean()
 
-    model, _ = network()
+    model, seen = network()
     run, _ = finished(model, by_view)
-    expected, _ = finished(model, channel("1", 3))
+    # The network itself did not have to go back to it.
+    assert seen.inputs[-1][1]
+    expected, _ = finished(model, channel("4", 3))
     assert run.history.loss == pytest.approx(expected.history.loss, rel=1e-5)
 
 
@@ -202,3 +204,9 @@ def test_a_step_is_computed_in_the_precision_asked_for(precision, expected):
 def test_an_unknown_precision_is_refused():
     with pytest.raises(InputError, match="precision='fp16' is unknown: it is 'fp32', 'tf32', 'bf1"):
         RunSettings(precision="fp16")
+
+
+@pytest.mark.parametrize("seed", [[], "12", 1.5, (1, None), torch.tensor([1, 2])])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(InputError, match=r"seed=.* has to be a whole number, a list of them"):
+        RunSettings(seed=seed)

@@ -10,6 +10,7 @@ from reference import doubles, seeded
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lucent.errors import InputError
 from lucent.optvis.transform import (
     AffineTransform,
     Fused,
@@ -114,6 +115,29 @@ def test_a_turned_picture_is_shrunk_alike(quarters):
     np.testing.assert_allclose(made(image), expected, rtol=0, atol=1e-12)
 
 
+class Squeezed(AffineTransform):
+    """A scale of each axis, x first."""
+
+    def __init__(self, *scales):
+        self.scales = scales
+
+    def matrix(self, draw, size):
+        return torch.diag(1 / torch.tensor([*self.scales, 1.0], dtype=torch.float64))[None]
+
+    def least_scale(self):
+        return min(self.scales)
+
+
+@pytest.mark.parametrize("scales", [(1.0, 0.5), (0.25, 1.0), (0.5, 0.25)])
+def test_each_axis_is_softened_as_far_as_it_shrinks(scales):
+    image = doubles(1, 2, 48, 40)
+    height, width = int(48 * scales[1]), int(40 * scales[0])
+    expected = F.interpolate(image, (height, width), mode="bilinear", antialias=True)
+    seen = Fused([Squeezed(*scales)], same_size)(image)
+    n = min(height, width) - 4
+    np.testing.assert_allclose(middle(seen, n), middle(expected, n), rtol=0, atol=1e-12)
+
+
 # Nothing is dimmed or moved
 
 
@@ -214,10 +238,31 @@ def test_shrinks_and_enlargements_cancel():
 def test_a_matrix_says_the_same_at_any_common_factor():
     image = doubles(1, 2, 30, 30)
     expected = Fused([random_scale([0.4])], same_size)(image)
-    for common in (1.0, 2.0, 0.25):
+    for common in (1.0, 2.0, 0.25, -1.0, -3.0):
         seen = Fused([Given(0.4, common)], same_size)(image)
         np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-12)
         np.testing.assert_allclose(Given(0.4, common)(image), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "what"),
+    [
+        (torch.eye(3)[:2][None], r"Tensor of shape \(1, 2, 3\)"),
+        (torch.eye(2), r"Tensor of shape \(2, 2\)"),
+        (np.eye(3)[None], r"ndarray of shape \(1, 3, 3\)"),
+        (None, r"NoneType of shape \(\)"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_matrix_of_another_shape_is_refused(matrix, what, fused):
+    class Wrong(AffineTransform):
+        def matrix(self, draw, size):
+            return matrix
+
+    made = Fused([Wrong()], same_size) if fused else Wrong()
+    with pytest.raises(InputError, match=rf"Wrong\.matrix returned a {what}: it has to return a t"):
+        made(doubles(1, 1, 8, 8))
 
 
 # The network's size

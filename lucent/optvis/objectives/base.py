@@ -233,11 +233,12 @@ class Objective:
         """The layers that the objective reads, None when a plain callable is among its terms."""
         return _union(term.layers for term in self.terms)
 
-    def to(self, device: torch.device) -> Objective:
+    def to(self, device: torch.device | str) -> Objective:
         """Return the objective with the numbers among its arguments on a device.
 
         Terms of one score and one layer are evaluated together there.
         """
+        device = torch.device(device)
         made = self._with(term.to(device) for term in self.terms)
         made._plan = Plan(made.terms, device)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -70,7 +70,8 @@ def objective(
             decorated by `factory.many` does so.
 
     Raises:
-        InputError: the score reads no activation, or, if it is mapped, several.
+        InputError: the score reads no activation, or, if it is mapped, several, or it is no
+            function of named parameters whose annotations are known.
     """
     if score is None:
         return functools.partial(objective, whole_batch=whole_batch, mapped=mapped)
@@ -106,13 +107,14 @@ def _add_many(score: ScoreFn, function: ManyFn) -> ManyFn:
 
 
 def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
-    kinds = parameter_kinds(score)
+    kinds = _known_kinds(score)
     if not {"layer", "input", "T"} & {*kinds.values()}:
         raise InputError(
             f"The objective {score.__name__!r} has no layer: annotate the parameters that are "
             "layers with objectives.Acts, as in def mean(layer: Acts) -> Tensor."
         )
     parameters = inspect.signature(score).parameters.values()
+    _check_parameters(score, parameters, whole_batch)
     given = [p for p in parameters if kinds[p.name] not in ("input", "T")]
     positional = [p for p in given if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     named = given[len(positional) :]
@@ -126,6 +128,42 @@ def _factory_signature(score: ScoreFn, whole_batch: bool) -> inspect.Signature:
         batch = inspect.Parameter("batch", kind, default=None)
         positional, named = ([*positional, batch], named) if positional else ([], [batch, *named])
     return inspect.Signature([*positional, *named], return_annotation=Objective)
+
+
+def _known_kinds(score: ScoreFn) -> dict[str, str]:
+    if not inspect.isfunction(score):
+        raise InputError(f"{score!r} is no function: write the score as def name(layer: Acts).")
+    try:
+        return parameter_kinds(score)
+    except NameError as error:
+        raise InputError(
+            f"The annotations of the objective {score.__name__!r} cannot be read: {error}. Import "
+            "it at the top of the module, outside of `if TYPE_CHECKING`, or leave it out."
+        ) from error
+
+
+def _check_parameters(
+    score: ScoreFn, parameters: Iterable[inspect.Parameter], whole_batch: bool
+) -> None:
+    """Refuse parameters that a term cannot give by name."""
+    unnamed = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )
+    for parameter in parameters:
+        if parameter.kind in unnamed:
+            raise InputError(
+                f"The objective {score.__name__!r} has the parameter {parameter.name!r}, which "
+                f"is {parameter.kind.description}: scores get all arguments by name, so give each "
+                "a parameter of its own."
+            )
+        if parameter.name == "batch" and not whole_batch:
+            raise InputError(
+                f"The objective {score.__name__!r} has a parameter 'batch', which is added to "
+                "every score: leave it out, or write @objective(whole_batch=True) for one that "
+                "compares the images of a batch."
+            )
 
 
 def _as_layer(name: str, value: Any) -> str:

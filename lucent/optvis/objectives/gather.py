@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from lucent.optvis.objectives.base import Term
 
 #: Function of activations (R, draws, B, C, *spatial), of the row of each of n terms, (n,), and of
-#: their arguments by name to (n, ...), whose mean over all but the first axis are their values.
+#: their arguments by name to (n, ...), whose mean over all but the first axis are their values. Of
+#: the arguments that it annotates with Tensor, it gets a row for each term.
 ManyFn = Callable[..., Tensor]
 
 
@@ -29,11 +31,13 @@ class Many:
 
     Attributes:
         layer: the parameter of the score that is an activation or the image.
-        stacked: the parameters in which the terms may differ.
+        needed: its other parameters that are arguments of a term.
+        stacked: those in which the terms may differ.
         function: see `ManyFn`; None maps the score by `torch.vmap`.
     """
 
     layer: str
+    needed: frozenset[str]
     stacked: frozenset[str]
     function: ManyFn | None = None
 
@@ -42,7 +46,8 @@ class Many:
         """Read from the annotations what may differ: whatever takes a tensor.
 
         Raises:
-            InputError: the score does not read one layer, or the image, alone.
+            InputError: the score does not read one layer, or the image, alone, or the function
+                does not take its other parameters.
         """
         kinds = parameter_kinds(score)
         layers = [name for name, kind in kinds.items() if kind in ("layer", "input")]
@@ -51,9 +56,12 @@ class Many:
                 f"Terms of the objective {score.__name__!r} cannot be evaluated together: its "
                 "score has to read one layer, or the image, and nothing else."
             )
+        needed = frozenset(n for n, kind in kinds.items() if kind != "T" and n != layers[0])
+        if function is not None:
+            _check_signature(function, score, needed)
         own = kinds if function is None else parameter_kinds(function)
         stacked = frozenset(n for n, kind in own.items() if kind in ("tensor", "numbers"))
-        return cls(layers[0], stacked, function)
+        return cls(layers[0], needed, stacked & needed, function)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +91,8 @@ class Group:
         stacked, shared = {}, {k: v for k, v in given[0].items() if k != many.layer}
         for name in many.stacked & shared.keys():
             values = [arguments[name] for arguments in given]
-            if not _all_equal(values):
+            # A function of many terms gets a row for each, a score only where it pays.
+            if _stackable(values[0]) and (many.function or not _all_equal(values)):
                 del shared[name]
                 stacked[name] = _stack(values, device)
         rows = _stack([_image(term) or 0 for term in terms], device)
@@ -96,19 +105,35 @@ class Group:
             InputError: a term does not fit the activations.
         """
         acts, draws = T(self.layer), 1 if self.layer == INPUT else draws_of(T)
-        self._check(T, acts.shape, draws)
+        if (acts.shape, draws) in self.fitting:
+            return self._together(acts, draws)
+        values = self._checked(T, acts, draws)
+        self.fitting.add((acts.shape, draws))
+        return values
+
+    def _checked(self, T: Callable[[str], Tensor], acts: Tensor, draws: int) -> Tensor:
+        """Ask every term by itself first, because an error is to be that of the term alone."""
+        with torch.no_grad():
+            for term in self.terms:
+                term.value(T)
+        try:
+            return self._together(acts, draws)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            name, reason = self.terms[0].score.__name__, str(error).strip(" .")
+            raise InputError(
+                f"The score of {name!r} works for one term at a time, but not for "
+                f"{len(self.terms)} together: {reason}. Leave out mapped=True or @{name}.many, or "
+                "write it without steps that torch.vmap cannot map, such as `if` on a value, "
+                ".item() and assignments to a part of a tensor."
+            ) from error
+
+    def _together(self, acts: Tensor, draws: int) -> Tensor:
         acts = acts.unflatten(0, (-1, draws))
         whole_batch = _image(self.terms[0]) is None
         acts = acts.transpose(0, 1)[None] if whole_batch else acts[:, :, None]
         return self._values(acts).reshape(len(self.terms), -1).mean(1)
-
-    def _check(self, T: Any, shape: torch.Size, draws: int) -> None:
-        """Ask every term once per shape, because an error is to be that of the term alone."""
-        if (shape, draws) not in self.fitting:
-            with torch.no_grad():
-                for term in self.terms:
-                    term.value(T)
-            self.fitting.add((shape, draws))
 
     def _values(self, acts: Tensor) -> Tensor:
         score = self.terms[0].score
@@ -169,18 +194,34 @@ def kin(term: Term) -> Hashable:
     many: Many | None = getattr(term.score, "many", None)
     if many is None:
         return None
-    if any(isinstance(value, str) for name, value in term.arguments if name in many.stacked):
+    given = dict(term.arguments)
+    if not many.needed <= given.keys():
+        return None  # the others have defaults, which only the score knows
+    if any(isinstance(given[name], str) for name in many.stacked):
         return None  # the text of a label, whose number only `T` can tell
-    layer = dict(term.arguments).get(many.layer, INPUT)
-    tags = (_tag(value, n in many.stacked) for n, value in term.arguments if n != many.layer)
-    return (term.score, layer, _image(term) is None, *tags)
+    tags = (_tag(given[name], name in many.stacked) for name in sorted(many.needed))
+    return (term.score, given.get(many.layer, INPUT), _image(term) is None, *tags)
+
+
+def _check_signature(function: ManyFn, score: ScoreFn, needed: frozenset[str]) -> None:
+    try:
+        inspect.signature(function).bind(None, None, **dict.fromkeys(needed))
+    except TypeError as error:
+        names = ", ".join(["acts", "rows", *(n for n in parameter_kinds(score) if n in needed)])
+        raise InputError(
+            f"{function.__name__!r} cannot evaluate many terms of {score.__name__!r}: {error}. "
+            f"Define it as {function.__name__}({names}); the arguments after the first two have "
+            "the names that they have in the score."
+        ) from error
+
+
+def _stackable(value: Any) -> bool:
+    return isinstance(value, Tensor | Integral)
 
 
 def _tag(value: Any, may_differ: bool) -> Hashable:
-    if may_differ and isinstance(value, Tensor):
-        return (value.shape, value.dtype)
-    if may_differ and isinstance(value, Integral):
-        return "a whole number"
+    if may_differ and _stackable(value):
+        return (value.shape, value.dtype) if isinstance(value, Tensor) else "a whole number"
     return type(value), value if isinstance(value, str | Real) else id(value)
 
 

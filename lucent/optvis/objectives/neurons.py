@@ -15,6 +15,7 @@ from lucent.optvis.objectives.selection import (
     channel_vector,
     mean_per_image,
     window,
+    with_channels,
 )
 
 
@@ -178,4 +179,8 @@ def _class_logits(acts: Tensor, rows: Tensor, label: Tensor) -> Tensor:
 
 
 def _weighted(acts: Tensor, weight: Values | None) -> Tensor:
-    return mean_per_image(acts if weight is None else acts * channel_vector(weight, acts, "weight"))
+    # The mean over positions comes first, because all terms of a layer have it in common.
+    means = with_channels(acts).reshape(*acts.shape[:2], -1).mean(2)
+    return mean_per_image(
+        means if weight is None else means * channel_vector(weight, means, "weight")
+    )

@@ -21,7 +21,8 @@ Input = Annotated[Tensor, "the image before transforms"]
 ScoreFn = Callable[..., Tensor]
 
 
-@functools.cache
+# Bounded, because what is defined in a function keeps alive whatever it has from there.
+@functools.lru_cache(maxsize=128)
 def parameter_kinds(function: Callable[..., Any]) -> dict[str, str]:
     """Tell what each parameter of a score is.
 
@@ -46,7 +47,7 @@ def _kind(hint: Any) -> str:
     return "value"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=128)
 def reads_activations(score: ScoreFn) -> bool:
     """Tell whether a score may read more than the image."""
     return not {"layer", "T"}.isdisjoint(parameter_kinds(score).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lucent.errors import InputError
 from lucent.generators import AnyGenerator, Generators
 from lucent.optvis.param.base import Image
-from lucent.optvis.param.compound import StackImage
+from lucent.optvis.param.compound import Part, StackImage
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,11 @@ class RowsImage(Image):
 
     def __init__(self, images: Sequence[Image]) -> None:
         super().__init__()
+        if any(len(_own_parameters(image)) < len(image.trainable()) for image in images):
+            raise InputError(
+                f"A {type(images[0]).__name__} optimises tensors that are no parameters of it and "
+                "cannot be stacked: use param.rows, which evaluates such images one by one."
+            )
         columns = [*zip(*(_own_parameters(image).values() for image in images), strict=True)]
         self.stacked = nn.ParameterList(torch.stack([*column]).detach() for column in columns)
         self._names = list(_own_parameters(images[0]))
@@ -87,7 +92,7 @@ class RowStack(StackImage):
             image.draw(own)
 
 
-def rows(images: Sequence[Image]) -> Image:
+def rows(images: Iterable[Part]) -> Image:
     """Return images of batch 1 as one image of batch n; row i is what image i gives alone.
 
     Images that differ in the values of their parameters only are evaluated together, others one
@@ -98,14 +103,14 @@ def rows(images: Sequence[Image]) -> Image:
     torch.Size([2, 3, 16, 16])
 
     Args:
-        images: of equal size. Those that are evaluated together are copied, others become parts of
-            the result.
+        images: of equal size, each as for `StackImage`. Those that are evaluated together are
+            copied, others become parts of the result.
 
     Raises:
         InputError: there is none, one gives no batch of 1, or the sizes differ.
     """
-    images = list(images)
     stack = RowStack(images)
+    images = stack.images()
     with torch.no_grad():
         _check_shapes([tuple(image().shape) for image in images])
         if _may_be_merged(images):

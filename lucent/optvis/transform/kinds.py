@@ -104,8 +104,20 @@ class AffineTransform(RandomTransform):
         """
 
     def locate(self, points: Points, draw: Tensor, size: Size) -> Points:
-        """Return where points of the output lie in the input."""
-        return points.mapped(self.matrix(draw, size))
+        """Return where points of the output lie in the input.
+
+        Raises:
+            InputError: the matrix has another shape.
+        """
+        matrix = self.matrix(draw, size)
+        if not isinstance(matrix, Tensor) or matrix.shape[-2:] != (3, 3):
+            shape = getattr(matrix, "shape", ())
+            raise InputError(
+                f"{type(self).__name__}.matrix returned a {type(matrix).__name__} of shape "
+                f"{tuple(shape)}: it has to return a tensor (rows, 3, 3), on the device of the "
+                "draw. The last row of an affine map is (0, 0, 1)."
+            )
+        return points.mapped(matrix)
 
     def least_scale(self) -> float:
         """Return the smallest scale that it may draw; below 0.75 a warp blurs before it samples."""

@@ -67,8 +67,12 @@ class Points:
         return replace(self, depth=self._depth() + tilt)
 
     def mapped(self, matrix: Tensor) -> Points:
-        """Return the points under any map, affine or projective, (rows, 3, 3)."""
-        whole = multiplied(matrix, self.matrix())
+        """Return the points under any map, affine or projective, (rows, 3, 3).
+
+        A common factor does not change a map; its sign is taken such that the centre is seen.
+        """
+        sign = 1 - 2 * (matrix[..., 2:, 2:] < 0).to(matrix.dtype)
+        whole = multiplied(sign * matrix, self.matrix())
         return Points(whole[:, :2], whole[:, 2:])
 
     def matrix(self) -> Tensor:
