@@ -19,7 +19,13 @@ from lucent.optvis.objectives import Objective
 from lucent.optvis.param import Image
 from lucent.optvis.settings import RunSettings
 from lucent.optvis.transform.base import Transform, at, call, compose
-from lucent.overrides import REDIRECTED_STEPS, FunctionalReLUs, frozen_forwards, redirected_relu
+from lucent.overrides import (
+    REDIRECTED_STEPS,
+    FunctionalReLUs,
+    folded_norms,
+    frozen_forwards,
+    redirected_relu,
+)
 from lucent.util import device_of, dtype_of
 
 logger = logging.getLogger(__name__)
@@ -73,12 +79,15 @@ class Forward:
         self._objective = objective.to(self.device)
         if self._channels_last is None:
             self._channels_last = any(isinstance(m, nn.Conv2d) for m in self._model.modules())
+        # Autocast would make float32 of what a norm returns in bfloat16.
+        exact = self._settings.precision != "bf16"
+        self._may_fold = exact and objective.layers is not None and bool(self.acts.layers)
         with ExitStack() as stack:
-            # Autocast would make float32 of what a norm returns in bfloat16.
-            if self._settings.precision != "bf16":
+            if exact:
                 stack.enter_context(frozen_forwards(self._model))
             stack.enter_context(self.acts)
-            return stack.pop_all()
+            self._stack = stack.pop_all()
+        return self._stack
 
     @property
     def redirecting(self) -> bool:
@@ -104,6 +113,9 @@ class Forward:
                 f"The parametrization gave {_shape_text(image)}; expected a tensor (B, C, H, W)."
             )
         network_input = self._network_input(image.to(self.device), generator)
+        if self._may_fold:
+            self._may_fold = False
+            self._fold(network_input[:1].detach())
         state = self.acts.state
         while True:
             layers, self.acts.state = self.acts.layers, copy.deepcopy(state)
@@ -114,6 +126,13 @@ class Forward:
             # step comes from one, so that a resumed run repeats it bit for bit.
             if self.acts.layers == layers:
                 return self._objective.loss(values, self.acts.step), values, image
+
+    def _fold(self, network_input: Tensor) -> None:
+        def run() -> list[Tensor]:
+            self.acts.run(network_input)
+            return [self.acts(layer) for layer in sorted(self.acts.layers)]
+
+        self._stack.enter_context(folded_norms(self._model, run))
 
     def gave_up_channels_last(self, error: RuntimeError) -> bool:
         """Go back to ordinary memory, if it was the other format that a `.view` failed on."""

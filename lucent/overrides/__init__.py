@@ -4,9 +4,10 @@
 its window, `linearized` takes the rectifiers out of a network. Blocks may be nested: the inner one
 wins, but a linearised network has no rectifier left that could be overridden.
 
-`frozen_forwards` changes neither values nor gradients: it is what a run does to be fast.
+`frozen_forwards` and `folded_norms` change neither values nor gradients: they make runs fast.
 """
 
+from lucent.overrides._folding import folded_norms
 from lucent.overrides._frozen import frozen_forwards
 from lucent.overrides._linear import linearization_overrides, linearized
 from lucent.overrides._pooling import default_overrides, pooling_overrides, smoothed_maxpool
@@ -23,6 +24,7 @@ __all__ = [
     "FunctionalReLUs",
     "RedirectedReLU",
     "default_overrides",
+    "folded_norms",
     "frozen_forwards",
     "linearization_overrides",
     "linearized",

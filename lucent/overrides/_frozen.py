@@ -49,19 +49,19 @@ def _faster(module: Any) -> Callable[..., Any] | None:
     if (
         forward in _NORMS
         and not module.training
-        and _owns_weight(module)
+        and owns_weight(module)
         and type(module.running_var) is Tensor
         and module.running_var.dtype in _EXACT
     ):
         return AffineNorm(module)
     if forward is nn.MultiheadAttention.forward and not module.training and _is_plain(module):
         return SelfAttention(module)
-    if forward is nn.Conv2d.forward and _owns_weight(module) and _is_of_blocks(module):
+    if forward is nn.Conv2d.forward and owns_weight(module) and _is_of_blocks(module):
         return BlockConvolution(module)
     return None
 
 
-def _owns_weight(module: nn.Module) -> bool:
+def owns_weight(module: nn.Module) -> bool:
     """Whether no hook makes the weight of other numbers, as in weight norm, right before a pass."""
     return "weight" in module._parameters
 
@@ -71,24 +71,28 @@ class AffineNorm:
 
     Args:
         norm: the module.
+
+    Attributes:
+        scale: what every channel is multiplied by, (C,).
+        shift: what is added after that, (C,).
     """
 
     def __init__(self, norm: Any) -> None:
         self._norm = norm
-        self._scale = (norm.running_var.detach() + norm.eps).rsqrt()
+        self.scale = (norm.running_var.detach() + norm.eps).rsqrt()
         if norm.weight is not None:
-            self._scale = self._scale * norm.weight.detach()
-        self._shift = -norm.running_mean.detach() * self._scale
+            self.scale = self.scale * norm.weight.detach()
+        self.shift = -norm.running_mean.detach() * self.scale
         if norm.bias is not None:
-            self._shift = self._shift + norm.bias.detach()
+            self.shift = self.shift + norm.bias.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the normalised tensor, (B, C) or (B, C, *spatial)."""
         self._norm._check_input_dim(x)
-        if x.dtype != self._scale.dtype or x.shape[1] != len(self._scale):
+        if x.dtype != self.scale.dtype or x.shape[1] != len(self.scale):
             return type(self._norm).forward(self._norm, x)
         shape = (-1, *[1] * (x.dim() - 2))
-        return torch.addcmul(self._shift.view(shape), x, self._scale.view(shape))
+        return torch.addcmul(self.shift.view(shape), x, self.scale.view(shape))
 
 
 def _is_of_blocks(conv: Any) -> bool:
@@ -111,30 +115,33 @@ class BlockConvolution:
 
     Args:
         conv: the module.
+        weight: in place of its own, of the same shape.
+        bias: in place of its own.
     """
 
-    def __init__(self, conv: Any) -> None:
-        self._conv = conv
+    def __init__(self, conv: Any, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
+        self._conv, self._bias = conv, conv.bias if bias is None else bias
         height, width = conv.kernel_size
+        self._whole = conv.weight.detach() if weight is None else weight
         # Zeros complete the last block of the kernel.
-        weight = F.pad(conv.weight.detach(), (0, width % 2, 0, height % 2))
-        self._weight = F.pixel_unshuffle(weight, 2).contiguous(memory_format=torch.channels_last)
+        padded = F.pad(self._whole, (0, width % 2, 0, height % 2))
+        self._weight = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (B, C_out, H_out, W_out) of an image (B, C, H, W)."""
         conv = self._conv
         if x.dim() != 4 or x.shape[1] != conv.in_channels or x.dtype != self._weight.dtype:
-            return nn.Conv2d.forward(conv, x)
+            return conv._conv_forward(x, self._whole, self._bias)
         margins: list[int] = []
         for side, kernel, near in zip(x.shape[2:], conv.kernel_size, conv.padding, strict=True):
             n_out = (side + 2 * int(near) - kernel) // 2 + 1
             if n_out < 1:  # PyTorch says so in the words that are known
-                return nn.Conv2d.forward(conv, x)
+                return conv._conv_forward(x, self._whole, self._bias)
             # All blocks that a kernel touches, which may be fewer pixels than there are.
             length = 2 * (n_out - 1) + kernel + kernel % 2
             margins = [int(near), length - side - int(near), *margins]
         blocks = F.pixel_unshuffle(F.pad(x, margins), 2)
-        return F.conv2d(blocks, self._weight, conv.bias)
+        return F.conv2d(blocks, self._weight, self._bias)
 
 
 def _is_plain(attention: nn.MultiheadAttention) -> bool:
