@@ -91,6 +91,20 @@ def test_values_and_gradients_stay_those_of_the_network():
     assert compare(with_statistics(Net()), ["relu", "norm2"]) == [True, True]
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_weights_follow_the_memory_format_of_the_image(layout):
+    model, formats = with_statistics(Net()), []
+    image = batch().contiguous(memory_format=torch.channels_last)
+    assert compare(model, ["relu", "norm2"], image) == [True, True]
+    with frozen_eval(model), frozen_forwards(model), opened(model, image):
+        for given in (image, batch().contiguous(memory_format=layout)):
+            model(given)
+            weight = vars(model.conv)["forward"].__self__._weight
+            formats.append(weight.is_contiguous(memory_format=torch.channels_last))
+        assert model(given).is_contiguous(memory_format=layout)
+    assert formats == [True, layout is torch.channels_last]
+
+
 def test_a_first_convolution_stays_one_over_blocks():
     model = with_statistics(Net())
     with frozen_eval(model), frozen_forwards(model), opened(model, batch(1)):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lucent.overrides._frozen import AffineNorm, BlockConvolution, owns_weight
+from lucent.overrides._frozen import AffineNorm, BlockConvolution, layout_of, owns_weight
 from lucent.overrides._swap import swapped_forward
 
 logger = logging.getLogger(__name__)
@@ -122,11 +122,11 @@ class _Pair:
         self._conv, self._norm, self._affine = conv, norm, vars(norm)["forward"]
         self._plain = conv.forward
         scale, shift = self._affine.scale, self._affine.shift
-        weight = conv.weight.detach() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
-        bias = shift if conv.bias is None else shift + scale * conv.bias.detach()
-        self._folded: Callable[[Tensor], Tensor] = lambda x: conv._conv_forward(x, weight, bias)
+        self._weight = conv.weight.detach() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
+        self._bias = shift if conv.bias is None else shift + scale * conv.bias.detach()
+        self._folded: Callable[[Tensor], Tensor] = self._whole
         if isinstance(self._plain, BlockConvolution):
-            self._folded = BlockConvolution(conv, weight, bias)
+            self._folded = BlockConvolution(conv, self._weight, self._bias)
         self._done: Callable[[], Tensor | None] = lambda: None
 
     def convolved(self, x: Tensor) -> Tensor:
@@ -135,6 +135,13 @@ class _Pair:
             return self._plain(x)
         output = self._folded(x)
         self._done = weakref.ref(output)
+        return output
+
+    def _whole(self, x: Tensor) -> Tensor:
+        # In the memory format of the input, weights need not be brought to it in every pass.
+        if x.dim() == 4:
+            self._weight = self._weight.contiguous(memory_format=layout_of(x))
+        output: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
         return output
 
     def normalised(self, x: Tensor) -> Tensor:

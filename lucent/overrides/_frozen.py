@@ -95,6 +95,13 @@ class AffineNorm:
         return torch.addcmul(self.shift.view(shape), x, self.scale.view(shape))
 
 
+def layout_of(image: Tensor) -> torch.memory_format:
+    """Return the memory format of a tensor (B, C, H, W)."""
+    if image.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
 def _is_of_blocks(conv: Any) -> bool:
     return (
         conv.weight.device.type == "cpu"
@@ -125,7 +132,7 @@ class BlockConvolution:
         self._whole = conv.weight.detach() if weight is None else weight
         # Zeros complete the last block of the kernel.
         padded = F.pad(self._whole, (0, width % 2, 0, height % 2))
-        self._weight = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
+        self._weight = F.pixel_unshuffle(padded, 2)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return (B, C_out, H_out, W_out) of an image (B, C, H, W)."""
@@ -140,7 +147,10 @@ class BlockConvolution:
             # All blocks that a kernel touches, which may be fewer pixels than there are.
             length = 2 * (n_out - 1) + kernel + kernel % 2
             margins = [int(near), length - side - int(near), *margins]
-        blocks = F.pixel_unshuffle(F.pad(x, margins), 2)
+        # The format of either would be that of the result.
+        layout = layout_of(x)
+        self._weight = self._weight.contiguous(memory_format=layout)
+        blocks = F.pixel_unshuffle(F.pad(x, margins), 2).contiguous(memory_format=layout)
         return F.conv2d(blocks, self._weight, self._bias)
 
 
