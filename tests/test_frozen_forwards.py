@@ -75,7 +75,8 @@ def test_a_convolution_of_few_channels_is_that_of_its_weights(conv, size, layout
     with frozen_eval(conv), frozen_forwards(conv):
         got = conv(x)
         assert isinstance(vars(conv)["forward"], BlockConvolution)
-        assert got.is_contiguous(memory_format=layout)
+        if conv.in_channels > 1:  # else an image has both formats
+            assert got.is_contiguous(memory_format=layout)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
         torch.testing.assert_close(
             torch.autograd.grad(got, x, upstream),

@@ -122,11 +122,12 @@ class _Pair:
         self._conv, self._norm, self._affine = conv, norm, vars(norm)["forward"]
         self._plain = conv.forward
         scale, shift = self._affine.scale, self._affine.shift
-        self._weight = conv.weight.detach() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
+        self._scale = scale.view(-1, *[1] * (conv.weight.dim() - 1))
+        self._weight: Tensor | None = None  # made in the memory format of the first input
         self._bias = shift if conv.bias is None else shift + scale * conv.bias.detach()
         self._folded: Callable[[Tensor], Tensor] = self._whole
         if isinstance(self._plain, BlockConvolution):
-            self._folded = BlockConvolution(conv, self._weight, self._bias)
+            self._folded = BlockConvolution(conv, conv.weight.detach() * self._scale, self._bias)
         self._done: Callable[[], Tensor | None] = lambda: None
 
     def convolved(self, x: Tensor) -> Tensor:
@@ -139,8 +140,10 @@ class _Pair:
 
     def _whole(self, x: Tensor) -> Tensor:
         # In the memory format of the input, weights need not be brought to it in every pass.
-        if x.dim() == 4:
-            self._weight = self._weight.contiguous(memory_format=layout_of(x))
+        layout = layout_of(x) if x.dim() == 4 else torch.contiguous_format
+        if self._weight is None or not self._weight.is_contiguous(memory_format=layout):
+            own = self._conv.weight.detach().contiguous(memory_format=layout)
+            self._weight = own * self._scale
         output: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
         return output
 

@@ -96,10 +96,10 @@ class AffineNorm:
 
 
 def layout_of(image: Tensor) -> torch.memory_format:
-    """Return the memory format of a tensor (B, C, H, W)."""
-    if image.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
+    """Return the memory format of a tensor (B, C, H, W), the ordinary one if it has both."""
+    if image.is_contiguous() or not image.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def _is_of_blocks(conv: Any) -> bool:
