@@ -142,8 +142,8 @@ class _Pair:
         # In the memory format of the input, weights need not be brought to it in every pass.
         layout = layout_of(x) if x.dim() == 4 else torch.contiguous_format
         if self._weight is None or not self._weight.is_contiguous(memory_format=layout):
-            own = self._conv.weight.detach().contiguous(memory_format=layout)
-            self._weight = own * self._scale
+            own = self._conv.weight.detach().clone(memory_format=layout)
+            self._weight = own.mul_(self._scale)
         output: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
         return output
 
