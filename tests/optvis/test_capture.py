@@ -218,6 +218,8 @@ def test_a_state_leaves_to_the_run_how_its_optimizer_computes():
         state["optimizer"]["param_groups"][0] |= {"capturable": True, "fused": None}
         run.load_state_dict(state)
         next(run)
+        kept = run.state_dict()["optimizer"]["param_groups"][0]
+    assert (run.step, kept["capturable"], kept["fused"]) == (2, False, None)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Rprop])
