@@ -87,6 +87,12 @@ def test_a_convolution_of_few_channels_is_that_of_its_weights(conv, size, layout
     assert "forward" not in vars(conv)
 
 
+def test_an_image_of_one_channel_stays_in_ordinary_memory():
+    conv = nn.Conv2d(1, 8, 3, 2)
+    with frozen_eval(conv), frozen_forwards(conv):
+        assert conv(torch.rand(2, 1, 9, 9)).is_contiguous()
+
+
 @pytest.mark.parametrize(
     "conv",
     [

@@ -81,7 +81,8 @@ class Forward:
             self._channels_last = any(isinstance(m, nn.Conv2d) for m in self._model.modules())
         # Autocast would make float32 of what a norm returns in bfloat16.
         exact = self._settings.precision != "bf16"
-        self._may_fold = exact and objective.layers is not None and bool(self.acts.layers)
+        # The layers of a plain function are not known yet, and one may be a convolution.
+        self._may_fold = exact and bool(self.acts.layers)
         with ExitStack() as stack:
             if exact:
                 stack.enter_context(frozen_forwards(self._model))
