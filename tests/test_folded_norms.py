@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 
 import pytest
 import torch
@@ -108,7 +110,7 @@ def test_the_weights_follow_the_memory_format_of_the_image(layout):
 def test_a_first_convolution_stays_one_over_blocks():
     model = with_statistics(Net())
     with frozen_eval(model), frozen_forwards(model), opened(model, batch(1)):
-        folded = vars(model.stem)["forward"].__self__._folded
+        folded = vars(model.stem)["forward"].__self__._blocks
         assert isinstance(folded, BlockConvolution)
 
 
@@ -117,6 +119,19 @@ def test_networks_of_torchvision_are_folded_all_over(build):
     model = with_statistics(build(weights=None))
     layers = ["layer2.0", "layer1"] if hasattr(model, "layer1") else ["features.3", "features.6"]
     assert all(compare(model, layers, batch(2, 64)))
+
+
+def test_private_weights_do_not_outlive_the_block():
+    model, image = with_statistics(Net()), batch()
+    gc.disable()  # nothing that waits for the collector of cycles counts as gone
+    try:
+        with frozen_eval(model), frozen_forwards(model):
+            with opened(model, image):
+                pair = weakref.ref(vars(model.conv)["forward"].__self__)
+                assert pair() is not None
+            assert pair() is None
+    finally:
+        gc.enable()
 
 
 def test_a_hooked_convolution_gives_its_own_output():

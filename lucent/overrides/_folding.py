@@ -125,16 +125,16 @@ class _Pair:
         self._scale = scale.view(-1, *[1] * (conv.weight.dim() - 1))
         self._weight: Tensor | None = None  # made in the memory format of the first input
         self._bias = shift if conv.bias is None else shift + scale * conv.bias.detach()
-        self._folded: Callable[[Tensor], Tensor] = self._whole
+        self._blocks: BlockConvolution | None = None
         if isinstance(self._plain, BlockConvolution):
-            self._folded = BlockConvolution(conv, conv.weight.detach() * self._scale, self._bias)
+            self._blocks = BlockConvolution(conv, conv.weight.detach() * self._scale, self._bias)
         self._done: Callable[[], Tensor | None] = lambda: None
 
     def convolved(self, x: Tensor) -> Tensor:
         """Return what the norm is to give; what the convolution gives if somebody looks at it."""
         if _is_looked_at(self._conv) or self._norm._forward_pre_hooks:
             return self._plain(x)
-        output = self._folded(x)
+        output = self._whole(x) if self._blocks is None else self._blocks(x)
         self._done = weakref.ref(output)
         return output
 
