@@ -17,7 +17,14 @@ def version() -> str:
     return found[1]
 
 
-EXTRAS = {"reduce": ["scikit-learn"], "video": ["av"]}
+EXTRAS = {
+    "reduce": ["scikit-learn"],
+    "video": ["av"],
+    # Networks of these libraries by name.
+    "timm": ["timm>=1.0"],
+    "clip": ["open_clip_torch>=3.0"],
+    "hf": ["transformers>=4.56", "safetensors"],
+}
 TEST = [
     *(package for packages in EXTRAS.values() for package in packages),
     "mypy>=1.15",
@@ -41,6 +48,7 @@ setup(
         "lucent.misc.io": ["three/*", "*.html"],
         "lucent.modelzoo": ["labels/*.txt"],
         "lucent.modelzoo.synthnet": ["*.pth"],
+        "lucent.modelzoo.synthvit": ["*.pth"],
     },
     python_requires=">=3.10",
     install_requires=["torch>=2.6", "torchvision", "numpy", "pillow>=10.1", "tqdm", "ipython"],

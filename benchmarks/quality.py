@@ -1,25 +1,32 @@
 """Do pictures show what a unit detects? Known-truth scores of rendering settings, as one table.
 
-Every class logit of SynthNet is rendered; a second network, the judge, which never took part,
-names the pictures as they are. That number separates good settings from bad ones. The network's own
-activation does not: settings whose pictures show nothing reach the highest ones.
+Every class logit of SynthNet, or of the vision transformer SynthViT, is rendered; a second network,
+the judge, which never took part, names the pictures as they are. That number separates good
+settings from bad ones. The network's own activation does not: settings whose pictures show nothing
+reach the highest ones.
 
 SynthNet is so robust that its pictures are readable without transforms, too. That the scores can
 fail shows on the judge, an ordinary network: `--swap` renders the judge and asks SynthNet.
+
+`--network synthvit` compares the presets "plain" and "vit". Times are of the processor, for a step
+of one image.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lucent.modelzoo.spec import ModelSpec, spec_of
 from lucent.modelzoo.synthnet import LABELS, SPEC, SynthNet, synthnet
 from lucent.modelzoo.synthnet.data import GEOMETRY, draw_all
 from lucent.modelzoo.synthnet.truth import (
@@ -28,6 +35,7 @@ from lucent.modelzoo.synthnet.truth import (
     orientation_distance,
     strongest_wave,
 )
+from lucent.modelzoo.synthvit import synthvit
 from lucent.optvis import param
 from lucent.optvis.objectives import Objective, channel
 from lucent.optvis.param import Image
@@ -40,27 +48,29 @@ JUDGE = Path(__file__).with_name("synthnet_judge.pth")
 REFERENCE_SEED = 4242
 SIZE = SPEC.image_size or 96
 CLASSES = range(len(LABELS))
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"synthnet": synthnet, "synthvit": synthvit}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to render a batch: what is optimised, and the transforms (None: the standard ones)."""
+    """A way to render a batch: what is optimised, and the transforms (None: the preset's)."""
 
-    image: Callable[[int], Image]
+    image: Callable[[ModelSpec, int], Image]
     transforms: Sequence[Transform] | None = None
+    preset: str = "plain"
 
 
-def spec_image(batch: int) -> Image:
+def spec_image(spec: ModelSpec, batch: int) -> Image:
     """Return the images that `render_vis` makes of the spec when it is given none."""
-    return default_image(SPEC, batch=batch)
+    return default_image(spec, batch=batch)
 
 
-def lucid_image(batch: int) -> Image:
+def lucid_image(_: ModelSpec, batch: int) -> Image:
     """Return Lucid's standard images: natural colours, amplitudes that fall with 1/f."""
     return param.image(SIZE, batch=batch)
 
 
-def pixel_image(batch: int) -> Image:
+def pixel_image(_: ModelSpec, batch: int) -> Image:
     """Return images of independent pixels and colours."""
     return param.image(SIZE, batch=batch, fft=False, decorrelate=False)
 
@@ -71,11 +81,17 @@ def one_by_one(image: Tensor) -> Tensor:
 
 
 SETTINGS = {
-    "default": Setting(spec_image),
+    "plain": Setting(spec_image),
     "lucid": Setting(lucid_image),
     "pixels": Setting(pixel_image),
     "untransformed": Setting(spec_image, transforms=()),
     "sequential": Setting(spec_image, transforms=(one_by_one,)),
+    "vit": Setting(spec_image, preset="vit"),
+}
+#: Those that are compared of each network where none are named.
+COMPARED = {
+    "synthnet": ("plain", "lucid", "pixels", "untransformed", "sequential"),
+    "synthvit": ("plain", "vit"),
 }
 
 
@@ -88,7 +104,7 @@ class Reference:
     best_logit: Tensor
 
     @classmethod
-    def of(cls, model: SynthNet, *, count: int = 2000) -> Reference:
+    def of(cls, model: nn.Module, *, count: int = 2000) -> Reference:
         """Draw the images and find the highest logit of every class among them."""
         scenes = draw_all(-(-count // len(LABELS)), REFERENCE_SEED, size=SIZE)
         pictures = np.moveaxis(scenes.images[:count], 1, -1) / np.float32(255)
@@ -101,19 +117,19 @@ class Reference:
 
 
 @torch.no_grad()
-def logits(model: SynthNet, pictures: np.ndarray) -> Tensor:
+def logits(model: nn.Module, pictures: np.ndarray) -> Tensor:
     """Return the class logits (B, 28) of pictures (B, H, W, 3) in [0, 1]."""
     images = torch.from_numpy(pictures).float().movedim(-1, 1)
     return torch.cat([model(SPEC.preprocess(part)) for part in images.split(100)])
 
 
-def render_logits(model: SynthNet, setting: Setting, *, steps: int, seed: int) -> np.ndarray:
+def render_logits(model: nn.Module, setting: Setting, *, steps: int, seed: int) -> np.ndarray:
     """Render all class logits as one batch; return pictures (28, H, W, 3)."""
     return render(model, "labels", CLASSES, setting=setting, steps=steps, seed=seed)
 
 
 def render(
-    model: SynthNet,
+    model: nn.Module,
     layer: str,
     channels: Sequence[int],
     *,
@@ -126,8 +142,9 @@ def render(
     return render_vis(
         model,
         Objective.sum(terms),
-        partial(setting.image, len(terms)),
+        partial(setting.image, spec_of(model), len(terms)),
         transforms=setting.transforms,
+        preset=setting.preset,
         thresholds=(steps,),
         seed=seed,
         show_image=False,
@@ -136,7 +153,7 @@ def render(
 
 
 def scores(
-    pictures: np.ndarray, model: SynthNet, judge: SynthNet, reference: Reference
+    pictures: np.ndarray, model: nn.Module, judge: nn.Module, reference: Reference
 ) -> dict[str, float]:
     """Return the scores of one picture per class, in the order of `LABELS`."""
     diagonal = torch.tensor(CLASSES)
@@ -224,33 +241,44 @@ def load_judge() -> SynthNet:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--network", choices=NETWORKS, default="synthnet")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, help="default: those compared")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--swap", action="store_true", help="render the judge, ask SynthNet")
     return parser.parse_args(arguments)
 
 
+def measured(
+    model: nn.Module, judge: nn.Module, reference: Reference, setting: Setting, *, options: Any
+) -> dict[str, float]:
+    """Return the scores of a setting, means over the seeds."""
+    rows = []
+    for seed in options.seeds:
+        start = time.process_time()
+        pictures = render_logits(model, setting, steps=options.steps, seed=seed)
+        spent = 1000 * (time.process_time() - start) / (options.steps * len(pictures))
+        rows.append({**scores(pictures, model, judge, reference), "ms a step": spent})
+    return mean_scores(rows)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     options = parse(arguments)
-    model, judge = synthnet(), load_judge()
+    model, judge = NETWORKS[options.network](), load_judge()
     if options.swap:
         model, judge = judge, model
     reference = Reference.of(model)
     real = [
         scores(reference.one_per_class(seed), model, judge, reference) for seed in options.seeds
     ]
-    rows = {"real images": mean_scores(real)}
-    for name in options.settings:
-        measured = []
-        for seed in options.seeds:
-            pictures = render_logits(model, SETTINGS[name], steps=options.steps, seed=seed)
-            measured.append(scores(pictures, model, judge, reference))
-        rows[name] = mean_scores(measured)
+    rows = {"real images": {**mean_scores(real), "ms a step": float("nan")}}
+    for name in options.settings or COMPARED[options.network]:
+        rows[name] = measured(model, judge, reference, SETTINGS[name], options=options)
     print(table(rows))
-    kernels = kernel_orientation_error(model, steps=options.steps // 2, seed=options.seeds[0])
-    print("conv1 against its kernels, degrees:", *(f"{k} {v:.1f}" for k, v in kernels.items()))
+    if isinstance(model, SynthNet):
+        kernels = kernel_orientation_error(model, steps=options.steps // 2, seed=options.seeds[0])
+        print("conv1 against its kernels, degrees:", *(f"{k} {v:.1f}" for k, v in kernels.items()))
 
 
 if __name__ == "__main__":

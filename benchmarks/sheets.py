@@ -1,6 +1,7 @@
 """Draw the sheets of docs/pictures.
 
-All class logits of SynthNet, and channels of its middle layers; with the weights of torchvision's
+All class logits of SynthNet, and channels of its middle layers; the logits of SynthViT, each with
+the presets "plain" and "vit"; with the weights of torchvision's
 SqueezeNet 1.0 (`--squeezenet FILE`) also two units at the image's own size and at the network's.
 """
 
@@ -22,6 +23,7 @@ from lucent.misc.io.pictures import contact_sheet, to_pil
 from lucent.modelzoo import load
 from lucent.modelzoo.synthnet import LABELS, synthnet
 from lucent.modelzoo.synthnet.model import MIXED
+from lucent.modelzoo.synthvit import synthvit
 from lucent.optvis.render import render_vis
 
 SIDE = 120  # width of the pictures on a sheet, in pixels
@@ -67,16 +69,31 @@ def native_size(weights: Path, *, steps: int, seed: int) -> np.ndarray:
     return contact_sheet(pictures, captions, columns=4, width=256)
 
 
+def compared(*, columns: int, **how: int) -> np.ndarray:
+    """Return pictures of SynthViT's logits: a row of them plain, below it the same with "vit"."""
+    presets = ("plain", "vit")
+    renders = [render(synthvit(), "labels", CLASSES, setting=SETTINGS[p], **how) for p in presets]
+    order = [
+        (preset, number)
+        for start in range(0, len(CLASSES), columns)
+        for preset in range(len(presets))
+        for number in CLASSES[start : start + columns]
+    ]
+    pictures = np.stack([renders[preset][number] for preset, number in order])
+    captions = ["preset vit" if preset else LABELS[number] for preset, number in order]
+    return contact_sheet(pictures, captions, columns=columns, width=SIDE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Render with the default setting and write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("logits", "channels", "native"))
+    parser.add_argument("--only", choices=("logits", "channels", "presets", "native"))
     parser.add_argument("--squeezenet", type=Path, metavar="FILE", help="weights, for native_size")
     options = parser.parse_args(arguments)
-    model, setting = synthnet(), SETTINGS["default"]
+    model, setting = synthnet(), SETTINGS["plain"]
     options.out.mkdir(parents=True, exist_ok=True)
     how = {"setting": setting, "steps": options.steps, "seed": options.seed}
     if options.only in (None, "logits"):
@@ -88,6 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
         pictures = np.concatenate(rendered)
         captions = [f"{layer}:{unit}" for layer in MIDDLE_LAYERS for unit in units[layer]]
         write_sheet(options.out / "synthnet_channels.png", pictures, captions, columns=8)
+    if options.only in (None, "presets"):
+        sheet = compared(columns=7, steps=options.steps, seed=options.seed)
+        save(sheet, options.out / "synthvit_presets.jpg", quality=80)
     if options.squeezenet and options.only in (None, "native"):
         sheet = native_size(options.squeezenet, steps=options.steps, seed=options.seed)
         save(sheet, options.out / "native_size.jpg", quality=80)

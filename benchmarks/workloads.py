@@ -15,17 +15,11 @@ from torch import Tensor, nn
 
 from lucent.modelzoo import inceptionv1, synthnet
 from lucent.modelzoo.spec import spec_of
-from lucent.optvis.objectives import Acts, Objective, channel, objective
+from lucent.optvis.objectives import Objective, channel
 from lucent.optvis.param import Image
 from lucent.optvis.render import default_image
 
 SEED = 0
-
-
-@objective
-def feature(layer: Acts, number: int) -> Tensor:
-    """Mean of one feature over the tokens of a layer (B, tokens, features)."""
-    return layer[..., number].mean(dim=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Workload:
         unit: number of the unit, one that is not dead on the start image.
         size: side of the image in pixels.
         seen: side of what the network sees of it.
-        tokens: the layer gives (B, tokens, features), not (B, C, H, W).
+        tokens: the layer gives (B, tokens, features), the class token first, not (B, C, H, W).
         pace: how many steps of it to do where another workload does one.
     """
 
@@ -53,11 +47,11 @@ class Workload:
     @property
     def objective(self) -> Objective:
         """What `render_vis` maximises; the floor and the naive way maximise `score`."""
-        return (feature if self.tokens else channel)(self.layer, self.unit)
+        return channel(self.layer, self.unit)
 
     def score(self, acts: Tensor) -> Tensor:
-        """Return the mean of the unit, () of activations (B, C, H, W) or (B, tokens, features)."""
-        return acts.select(-1 if self.tokens else 1, self.unit).mean()
+        """Return the mean of the unit over all positions, ()."""
+        return (acts[:, 1:, self.unit] if self.tokens else acts[:, self.unit]).mean()
 
     def image(self, model: nn.Module, batch: int) -> Image:
         """Return the image that `render_vis` makes of the network's spec."""

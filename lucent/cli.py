@@ -22,12 +22,17 @@ from lucent import __version__
 from lucent.errors import InputError, LucentError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from lucent.optvis.objectives import Objective
 
 # What `lucent render` shows when it is told nothing: a unit of the network that needs no download.
 _MODEL, _UNIT = "synthnet", "labels:rings"
+
+_HUB = "those of the Hugging Face hub are not in the list: type hf/OWNER/NAME."
+
+# Endings of files that hold all numbers of an image instead of a picture.
+_NUMBERS = (".npy", ".npz")
 
 # What a shell reports for a program that the signal ended: 128 + SIGINT, 128 + SIGPIPE.
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
@@ -71,10 +76,13 @@ def _failed(reason: str) -> int:
 
 @contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Show a warning in one line: the place in the code means nothing on the command line."""
+    """Show a warning in one line, once: the place in the code means nothing on the command line."""
+    shown: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"lucent: warning: {message}", file=sys.stderr)
+        if str(message) not in shown:
+            shown.add(str(message))
+            print(f"lucent: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -106,16 +114,15 @@ def _add_render(commands: Any) -> argparse.ArgumentParser:
         metavar="OBJECTIVE",
         help=f"layer:channel, layer:channel:x:y or labels:NAME (default: {_UNIT} of {_MODEL})",
     )
-    add(
-        "--model", default=_MODEL, metavar="NAME", help="see `lucent models` (default: %(default)s)"
-    )
-    add("--weights", type=Path, metavar="FILE", help="a state dict in place of the published one")
+    _add_model(command)
     add("--size", type=_positive, metavar="N", help="side in pixels (default: the model's own)")
     add("--steps", type=_positive, default=512, metavar="N", help="default: %(default)s")
     add("--batch", type=_positive, default=1, metavar="N", help="images per objective")
     add("--grid", type=_positive, metavar="COLUMNS", help="columns of the sheet (default: square)")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     add("--device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (default: %(default)s)")
+    add("--channels", choices=("hue", "tiles"), help="colours of any channels, or each in grey")
+    add("--preset", metavar="NAME", help="plain or vit (default: vit for vision transformers)")
     add("--no-transforms", action="store_true", help="do not move the image between steps")
     add("--out", type=_picture, default="lucent.png", metavar="FILE", help="default: %(default)s")
     command.set_defaults(command=_render)
@@ -128,9 +135,30 @@ def _add_layers(commands: Any) -> argparse.ArgumentParser:
         help="list the layers of a model",
         description="List names, types, output shapes (without the batch) and channel counts.",
     )
-    command.add_argument("--model", default=_MODEL, metavar="NAME", help="default: %(default)s")
+    _add_model(command)
+    command.add_argument(
+        "--size", type=_positive, metavar="N", help="side in pixels (default: the model's own)"
+    )
     command.set_defaults(command=_layers)
     return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "--model",
+        default=_MODEL,
+        metavar="NAME",
+        help="a name that `lucent models` lists, hf/OWNER/NAME, hf/FOLDER, or FILE.py:FUNCTION "
+        "(default: %(default)s)",
+    )
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="a state dict in place of the published one: .safetensors, or of torch.save",
+    )
+    add("--trust", action="store_true", help="run code that comes with weights, as in pickles")
 
 
 def _add_models(commands: Any) -> argparse.ArgumentParser:
@@ -155,26 +183,28 @@ def _picture(text: str) -> Path:
     from PIL import Image
 
     path, formats = Path(text), Image.registered_extensions()
-    if formats.get(path.suffix.lower()) not in Image.SAVE:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .jpg or the like")
+    ending = path.suffix.lower()
+    if ending not in _NUMBERS and formats.get(ending) not in Image.SAVE:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .jpg, .npy or the like")
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
     return path
 
 
 def _render(args: argparse.Namespace) -> int:
-    from lucent.misc.io.pictures import save_picture, tiled
     from lucent.modelzoo.registry import load
-    from lucent.modelzoo.spec import spec_of
-    from lucent.optvis.render import default_image, render_vis
+    from lucent.optvis.defaults import checked_spec, shown_channels
+    from lucent.optvis.presets import chosen
+    from lucent.optvis.render import default_image, export, render_vis
 
     if not args.objectives and args.model != _MODEL:
         raise InputError(
             f"No objective was given for {args.model}. Type `lucent render LAYER:CHANNEL --model "
             f"{args.model}`; `lucent layers --model {args.model}` lists the layers."
         )
-    model = _moved(load(args.model, weights=args.weights), args.device)
-    spec = spec_of(model)
+    model = load(args.model, weights=args.weights, trust=args.trust)
+    model = _moved(model, args.device)
+    spec = checked_spec(model, needed=True)
     objectives = args.objectives or [_UNIT]
     pictures = render_vis(
         model,
@@ -185,9 +215,11 @@ def _render(args: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
         show_image=False,
         seed=args.seed,
+        preset=chosen(args.preset, None if args.no_transforms else model),
     )
     columns = args.grid or _columns(len(objectives), args.batch)
-    save_picture(tiled(pictures[-1], columns), args.out)
+    channels: Any = args.channels or shown_channels(spec)
+    export(pictures[-1], args.out, columns=columns, channels=channels)
     print(args.out)
     return 0 if pictures.history.steps[-1] == args.steps else _INTERRUPTED
 
@@ -219,29 +251,34 @@ def _columns(n_objectives: int, batch: int) -> int:
 
 
 def _layers(args: argparse.Namespace) -> int:
-    import torch
-
     from lucent.layers import layer_table
     from lucent.modelzoo.registry import load
-    from lucent.modelzoo.spec import spec_of
 
-    model = load(args.model, pretrained=False)
-    # Fully convolutional networks have no size of their own: that of ImageNet's crops, then.
-    size = spec_of(model).input_size or (224, 224)
+    model = load(args.model, pretrained=False, weights=args.weights, trust=args.trust)
     rows = [("layer", "type", "output", "channels")]
-    for name, kind, shape in layer_table(model, torch.zeros(1, 3, *size)):
-        rows.append((name, kind, _shape_text(shape), _channels_text(shape)))
+    for row in layer_table(model, _blank(model, args.size)):
+        shape = "-" if row.shape is None else "x".join(map(str, row.shape[1:]))
+        rows.append((row.name, row.type, shape, str(row.channels or "-")))
     _print_table(rows)
     return 0
 
 
-def _shape_text(shape: tuple[int, ...] | None) -> str:
-    return "-" if shape is None else "x".join(map(str, shape[1:]))
+def _blank(model: nn.Module, side: int | None) -> Tensor:
+    """Return an image of zeros as a model takes it."""
+    import torch
 
+    from lucent.optvis.defaults import DEFAULT_VOLUME_SIZE, checked_spec
+    from lucent.util import device_of, dtype_of
 
-def _channels_text(shape: tuple[int, ...] | None) -> str:
-    """Return the channel count where the channel axis is known: (B, C) or (B, C, H, W)."""
-    return str(shape[1]) if shape is not None and len(shape) in (2, 4) else "-"
+    spec = checked_spec(model, needed=True)
+    volumes = spec.dimensions == 3
+    # Fully convolutional networks have no size of their own: that of ImageNet's crops, then.
+    sides = spec.input_size or (DEFAULT_VOLUME_SIZE if volumes else 224,) * 2
+    if side is not None and not spec.fixed_size:
+        sides = (side, side)
+    depth = [spec.depth or sides[0]] if volumes else []
+    shape = 1, spec.channels or 3, *depth, *sides
+    return torch.zeros(shape, dtype=dtype_of(model), device=device_of(model))
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
@@ -256,6 +293,10 @@ def _models(args: argparse.Namespace) -> int:
 
     found = names(args.pattern)
     if not found:
-        raise InputError(f"No model has {args.pattern!r} in its name. `lucent models` lists all.")
+        raise InputError(
+            f"No model has {args.pattern!r} in its name. `lucent models` lists all; {_HUB}"
+        )
     print(*found, sep="\n")
+    if not args.pattern:
+        print(f"lucent: {_HUB}", file=sys.stderr)
     return 0

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-import logging
+import functools
+import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lucent.errors import InputError, LayerError, suggestion
+from lucent.layouts import Tracker, count_channels
 from lucent.util import frozen_eval
-
-logger = logging.getLogger(__name__)
 
 #: Names that are not layers: the image before transforms, and the class logits.
 INPUT, LABELS = "input", "labels"
 
-_ADDRESS = re.compile(r"^(?P<module>.*?)(?:#(?P<call>\d+))?(?P<picks>(?:\[[^\[\]]+\])*)$")
+_ADDRESS = re.compile(
+    r"^(?P<module>.*?)(?:#(?P<call>\d+))?(?P<picks>(?:\[[^\[\]]+\])*)(?:@(?P<token>\w+))?$"
+)
+# A call of a function, numbered from the second one on.
+_FUNCTION = re.compile(r"(?P<name>[a-z]\w*?)(?:_\d+)?")
 _PICK = re.compile(r"\[([^\[\]]+)\]")
+
+# Where PyTorch keeps the modules that compute with integers.
+_INTEGER_MODULES = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
 @dataclass(frozen=True)
 class Address:
-    """One layer output: the n-th call of a module, and the way from its output to a tensor."""
+    """One layer output: the n-th call of a module, and the way from its output to a tensor.
+
+    Attributes:
+        module: name of a module, or of a function that a module calls.
+        call: number of the call; None is the last one.
+        picks: keys that lead from what it gives to a tensor.
+        token: of a layer of tokens, the one that it is about; None is all of them.
+        inside: the module that calls the function, None for a module.
+    """
 
     module: str
     call: int | None = None
     picks: tuple[str, ...] = ()
+    token: str | None = None
+    inside: str | None = None
 
     def __str__(self) -> str:
         call = "" if self.call is None else f"#{self.call}"
+        token = "" if self.token is None else f"@{self.token}"
         # The model itself has the empty name; what it gives is known as its labels.
-        return (self.module or LABELS) + call + "".join(f"[{key}]" for key in self.picks)
+        return (self.module or LABELS) + call + "".join(f"[{key}]" for key in self.picks) + token
+
+    @property
+    def whole(self) -> Address:
+        """The same layer with all of its tokens."""
+        return replace(self, token=None)
 
 
 class LayerNames:
@@ -63,22 +87,43 @@ class LayerNames:
         """Return the address that a layer name stands for.
 
         Args:
-            layer: `name`, `name#call` for one call of a shared module, `name[0]` or `name[key]` for
-                a part of a tuple, dict or dataclass.
+            layer: `name[#call][.key|[key]][@token]`: one call of a shared module; a part of a
+                tuple, dict or dataclass; one token of a layer of tokens. A function that a module
+                calls is named like a part of it, as in the graph of `torch.fx`: `layer1.0.relu_1`.
 
         Raises:
             LayerError: no layer has that name, or two have.
         """
         match = _ADDRESS.match(layer.strip())
         if match is None:
-            raise self._unknown(layer)
-        call = match["call"]
+            raise self.unknown(layer)
+        call = None if match["call"] is None else int(match["call"])
         picks = tuple(key.strip("'\"") for key in _PICK.findall(match["picks"]))
-        return Address(self._module(match["module"]), None if call is None else int(call), picks)
+        found = self._module(match["module"])
+        if found is None:
+            return self._inside(match["module"], call, picks, match["token"])
+        if "[" in found:  # an alias of a part
+            known = self.resolve(found)
+            return replace(known, call=call, picks=(*known.picks, *picks), token=match["token"])
+        return Address(found, call, picks, match["token"])
 
-    def _module(self, name: str) -> str:
+    def _inside(
+        self, layer: str, call: int | None, picks: tuple[str, ...], token: str | None
+    ) -> Address:
+        """Return the address of a function that a module calls, or of a key of what it gives."""
+        module, dot, rest = layer.rpartition(".")
+        name = self._module(module) if dot else None
+        if name is None or not rest.isidentifier():
+            raise self.unknown(layer)
+        function = _FUNCTION.fullmatch(rest)
+        if function and any(hasattr(home, function["name"]) for home in (torch, F, Tensor)):
+            return Address(f"{name}.{rest}", call, picks, token, inside=name)
+        return Address(name, call, (rest, *picks), token)
+
+    def _module(self, name: str) -> str | None:
+        """Return the dotted name of a module, None if there is none; aliases may name a part."""
         name = self._aliases.get(name, name)
-        if name in self.modules:
+        if name in self.modules or "[" in name:
             return name
         candidates = self._underscored.get(name, [])
         if len(candidates) > 1:
@@ -86,11 +131,10 @@ class LayerNames:
                 f"The layer name {name!r} is ambiguous: it stands for "
                 f"{' and '.join(map(repr, candidates))}. Type the dotted name."
             )
-        if not candidates:
-            raise self._unknown(name)
-        return candidates[0]
+        return candidates[0] if candidates else None
 
-    def _unknown(self, name: str) -> LayerError:
+    def unknown(self, name: str) -> LayerError:
+        """Return the error about a name that no layer has."""
         hint = suggestion(name, [*self, *self._underscored, *self._aliases])
         return LayerError(
             f"There is no layer {name!r} in this model. "
@@ -106,7 +150,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     of a compiled module never fire.
 
     Raises:
-        InputError: the model is a ScriptModule, whose submodules do not call hooks.
+        InputError: the model is a ScriptModule or an exported program, whose submodules do not call
+            hooks, or computes with integers, which have no gradient.
     """
     while True:
         inner = getattr(model, "_orig_mod", None)
@@ -114,14 +159,53 @@ def unwrap(model: nn.Module) -> nn.Module:
             inner = model.module
         if not isinstance(inner, nn.Module):
             break
-        logger.info("Using the %s inside a %s.", type(inner).__name__, type(model).__name__)
         model = inner
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
             f"{type(model).__name__} is a TorchScript module: its layers cannot be hooked. Pass "
             "the Python module that it was made from."
         )
+    # torch.export puts these in the way of those who would switch modes.
+    if isinstance(model, torch.fx.GraphModule) and "eval" in vars(model):
+        raise InputError(
+            "The model is an exported program, made of single operations: its layers cannot be "
+            "hooked. Pass the Python module that it was made from."
+        )
+    for name, module in model.named_modules():
+        kind = type(module)
+        # Sums of a network that is prepared for integers, still in floating point.
+        in_floats = kind.__name__ in ("FloatFunctional", "FXFloatFunctional")
+        if kind.__module__.startswith(_INTEGER_MODULES) and not in_floats:
+            raise InputError(
+                f"The layer {name!r} ({kind.__name__}) computes with integers, through "
+                "which no gradient goes. Pass the floating-point model that this one was converted "
+                "from, or the fake-quantised one before convert()."
+            )
     return model
+
+
+def run_model(model: nn.Module, image: Tensor) -> Any:
+    """Return what a network makes of an image; of several towers, the one for images runs.
+
+    Networks of transformers take images by the name `pixel_values`.
+
+    Args:
+        model: the network.
+        image: (B, C, *spatial).
+    """
+    forward = type(model).forward
+    known = _parameters(forward)
+    if "pixel_values" not in known or known[1:2] == ("pixel_values",):
+        return model(image)
+    features = getattr(model, "get_image_features", None)
+    if features is not None and "input_ids" in known:
+        return features(pixel_values=image)
+    return model(pixel_values=image)
+
+
+@functools.lru_cache(maxsize=64)
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 def pick(output: Any, picks: Sequence[str], layer: str) -> Tensor:
@@ -167,33 +251,51 @@ def _describe(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def layer_table(model: nn.Module, image: Tensor) -> list[tuple[str, str, tuple[int, ...] | None]]:
-    """Return (name, type, output shape) of every layer.
+class Row(NamedTuple):
+    """What is known about a layer.
+
+    Attributes:
+        name: its dotted name.
+        type: the class of the module.
+        shape: of what the last call gave; None for a layer that is not called or gives no tensor.
+        channels: how many units there are to ask for; None where the channel axis is not known.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...] | None
+    channels: int | None
+
+
+def layer_table(model: nn.Module, image: Tensor) -> list[Row]:
+    """Return what is known about every layer, in the order of `named_modules()`.
 
     Args:
         model: the network.
         image: what the network takes, (B, C, H, W).
-
-    Returns:
-        One row per layer in the order of `named_modules()`; the shape is that of the last call,
-        None for a layer that is not called or whose output is not one tensor.
     """
     model = unwrap(model)
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def note(name: str, output: Any) -> None:
-        if isinstance(output, Tensor):
-            shapes[name] = tuple(output.shape)
-
+    known: dict[str, tuple[tuple[int, ...], int | None]] = {}
     named = [(name, module) for name, module in model.named_modules() if name]
+    tracker = Tracker(model, image)
+
+    def note(name: str, inputs: Any, output: Any) -> None:
+        tracker.same(output, inputs)
+        if isinstance(output, Tensor):
+            shape, coordinates = tuple(output.shape), tracker.of(output)
+            counted = None if coordinates is None else count_channels(coordinates)
+            known[name] = shape, shape[1] if len(shape) == 2 else counted
+
     hooks = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: note(name, output))
+        module.register_forward_hook(
+            lambda _m, inputs, output, name=name: note(name, inputs, output)
+        )
         for name, module in named
     ]
     try:
-        with frozen_eval(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            model(image)
+        with frozen_eval(model), torch.no_grad(), torch.compiler.set_stance("force_eager"), tracker:
+            run_model(model, image)
     finally:
         for hook in hooks:
             hook.remove()
-    return [(name, type(module).__name__, shapes.get(name)) for name, module in named]
+    return [Row(name, type(m).__name__, *known.get(name, (None, None))) for name, m in named]

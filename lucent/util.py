@@ -11,7 +11,7 @@ import random
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,17 @@ def forked_rng(seed: int | None) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a block in which products keep the precision of their factors.
+
+    Args:
+        device: of the factors; some, such as meta, do not know autocast.
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def constant(values: Any, like: torch.Tensor) -> torch.Tensor:
@@ -134,6 +145,17 @@ def dtype_of(model: nn.Module) -> torch.dtype:
     return _first_tensor(model).dtype
 
 
+def memory_format_of(image: torch.Tensor) -> torch.memory_format:
+    """Return the memory format of a tensor, the ordinary one if it has both.
+
+    Args:
+        image: (B, C, H, W); others have the ordinary one.
+    """
+    if image.is_contiguous() or not image.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def optional(module: str, extra: str) -> Any:
     """Import an optional package.
 
@@ -172,6 +194,7 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
         for parameter in trainable:
             parameter.requires_grad_(False)
         with kept_buffers(model):
+            _fix_ranges(model)
             yield
     finally:
         # train() would recurse into the children, whose modes may differ from their parent's.
@@ -179,6 +202,16 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def _fix_ranges(model: nn.Module) -> None:
+    """Keep fake-quantised modules from adapting their ranges, which they do in eval mode, too."""
+    for module in model.modules():
+        fix = getattr(module, "disable_observer", None)
+        lowest = getattr(getattr(module, "activation_post_process", None), "min_val", None)
+        # One that has seen nothing yet has no range to keep.
+        if fix and lowest is not None and lowest.numel() and lowest.isfinite().all():
+            fix()  # in a buffer, as everything about its ranges
 
 
 @contextmanager
@@ -196,7 +229,7 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
         for module, name, buffer, value in before:
             module._buffers[name] = buffer
             if not torch.equal(buffer, value):
-                buffer.copy_(value)
+                buffer.resize_(value.shape).copy_(value)
 
 
 @contextmanager

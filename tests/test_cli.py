@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import struct
@@ -14,13 +15,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from process import environment, run_python
 
 import lucent
 from lucent import cli, modelzoo
 from lucent.hooks import Activations
-from lucent.optvis import loop
+from lucent.optvis import loop, render
 
 
 @pytest.fixture
@@ -88,6 +90,21 @@ def test_the_seed_decides(command, tmp_path):
     assert (a != c).any()
 
 
+def test_vision_transformers_are_rendered_with_their_preset(command, tmp_path, monkeypatch):
+    names = []
+    setup = render.setup
+    monkeypatch.setattr(
+        render,
+        "setup",
+        lambda *args, **options: names.append(options["preset"]) or setup(*args, **options),
+    )
+    unit = ("render", "blocks.1:3", "--model", "synthvit", "--steps", 1)
+    for chosen in ((), ("--preset", "plain"), ("--no-transforms",)):
+        assert command(*unit, *chosen).returncode == 0
+    assert [preset.name for preset in names] == ["vit", "plain", "plain"]
+    assert_fails(command(*unit, "--preset", "nothing"), "nothing", "plain", "vit")
+
+
 def test_objectives_become_rows_of_a_sheet(command, tmp_path):
     def sheet(*arguments):
         command("render", *arguments, "--size", 32, "--no-transforms", "--grid", 3)
@@ -113,6 +130,14 @@ def test_other_picture_formats(command, tmp_path):
     done = command("render", "--steps", 1, "--out", "new/unit.jpg")
     assert done.stdout == f"{os.path.join('new', 'unit.jpg')}\n"
     assert Image.open(tmp_path / "new" / "unit.jpg").format == "JPEG"
+
+
+def test_all_numbers_of_the_images_are_kept_on_demand(command, tmp_path):
+    done = command("render", "--steps", 1, "--batch", 2, "--size", 32, "--out", "unit.npy")
+    assert done.stdout == "unit.npy\n"
+    images = np.load(tmp_path / "unit.npy")
+    assert images.shape == (2, 32, 32, 3)
+    assert 0 < images.std() < 1
 
 
 def test_a_weight_file_replaces_the_weights(process, tmp_path):
@@ -146,7 +171,9 @@ def test_a_bad_file_is_one_line_that_helps(process, tmp_path):
         (["render", "--device", "toaster"], ["toaster", "--device cpu"]),
         (["render", "--steps", "1", "--out", "file/unit.png"], ["file"]),
         (["layers", "--model", "resnet51"], ["resnet51", "resnet50"]),
-        (["models", "resnet51"], ["resnet51", "lucent models"]),
+        (["models", "resnet52x"], ["resnet52x", "lucent models", "hf/OWNER/NAME"]),
+        (["layers", "--model", "net.py:build"], ["net.py", "FILE.py:FUNCTION"]),
+        (["layers", "--model", "timm/resnet10tt"], ["resnet10tt", "'resnet10t'"]),
     ],
 )
 def test_other_errors_are_one_line_that_helps(command, tmp_path, arguments, words):
@@ -246,11 +273,78 @@ def test_layers_of_the_embedded_network_can_be_rendered(capsys):
     assert {"conv1", "mixed3a", "mixed4b", "head"} <= set(names)
 
 
+def test_channels_of_tokens_and_of_images_with_channels_last_are_counted(command):
+    done = command("layers", "--model", "timm/test_vit")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["blocks.0", "Block", "101x64", "64"] in rows
+    assert ["blocks.0.attn.qkv", "Linear", "101x192", "192"] in rows
+    assert ["blocks.0.mlp.act", "GELU", "101x192", "192"] in rows
+    done = command("layers", "--model", "timm/swin_tiny_patch4_window7_224")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["layers.1", "SwinTransformerStage", "28x28x192", "192"] in rows
+
+
+NETWORK = """
+from torch import nn
+def volumes():
+    return nn.Sequential(nn.Conv3d(2, 5, 3), nn.ReLU())
+def half():
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()).bfloat16()
+def double():
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()).double()
+"""
+
+
+@pytest.mark.filterwarnings("ignore::lucent.errors.LucentWarning")
+def test_layers_of_a_network_in_a_file_of_the_user(command, tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK)
+    done = command("layers", "--model", "net.py:volumes", "--size", 8)
+    assert [line.split() for line in done.stdout.splitlines()][1] == ["0", "Conv3d", "5x6x6x6", "5"]
+    done = command("layers", "--model", "net.py:volumes")
+    assert "5x62x62x62" in done.stdout  # as the image that is rendered when no size is given
+    for name in ("half", "double"):
+        done = command("layers", "--model", f"net.py:{name}", "--size", 8)
+        assert [*map(str.split, done.stdout.splitlines())][1] == ["0", "Conv2d", "5x6x6", "5"]
+
+
+def test_a_network_in_a_folder_of_transformers_is_rendered(command, tmp_path, capsys):
+    labels = {0: "cat", 1: "dog"}
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        image_size=16, patch_size=8, id2label=labels, label2id={"cat": 0, "dog": 1},
+    )  # fmt: skip
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "net")
+    stored = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "net" / "preprocessor_config.json").write_text(json.dumps(stored))
+    capsys.readouterr()
+    options = ("--model", "hf/net", "--steps", 2)
+    assert command("render", "labels:dog", *options, "--out", "a.png").stdout == "a.png\n"
+    unit = "vit.layers.0.mlp:3" if hasattr(transformers.ViTModel(config), "layers") else "labels:0"
+    assert command("render", unit, *options, "--out", "b.png").stdout == "b.png\n"
+    assert (pixels(tmp_path / "a.png") != pixels(tmp_path / "b.png")).any()
+
+
+def test_a_pickle_is_run_with_trust_only(command, tmp_path):
+    torch.save(modelzoo.load("synthnet"), tmp_path / "whole.pth")
+    options = ("render", "--steps", 1, "--weights", "whole.pth")
+    assert_fails(command(*options), "whole.pth", "--trust")
+    assert command(*options, "--trust").stdout == "lucent.png\n"
+
+
 def test_models_are_listed_by_pattern(capsys):
-    assert cli.main(["models", "squeezenet"]) == 0
+    assert cli.main(["models", "squeezenet1"]) == 0
     assert capsys.readouterr().out == "squeezenet1_0\nsqueezenet1_1\n"
+    assert cli.main(["models", "timm/test_vit*"]) == 0
+    assert "timm/test_vit\n" in capsys.readouterr().out
+
+
+def test_the_list_of_all_models_says_what_is_not_in_it(capsys):
     assert cli.main(["models"]) == 0
-    assert {"synthnet", "inceptionv1", "resnet50"} <= set(capsys.readouterr().out.split())
+    streams = capsys.readouterr()
+    expected = {"synthnet", "inceptionv1", "resnet50", "timm/resnet10t", "open_clip/ViT-B-32"}
+    assert expected <= set(streams.out.split())
+    assert "hf/OWNER/NAME" in streams.err
+    assert streams.err.count("\n") == 1
 
 
 def test_the_version_is_that_of_the_package(capsys):

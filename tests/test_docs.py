@@ -47,6 +47,8 @@ LISTED = [
     "lucent.optvis.param",
     "lucent.optvis.transform",
     "lucent.misc.io",
+    "lucent.hooks",
+    "lucent.layouts",
 ]
 WHOLE = [name for name in MODULES if not name.startswith(tuple(LISTED))]
 #: How the guide calls modules.

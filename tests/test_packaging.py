@@ -55,7 +55,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
     tree = (path for path in (CHECKOUT / "lucent").rglob("*") if path.is_file())
     expected = {path.relative_to(CHECKOUT).as_posix() for path in tree}
     assert ours == {name for name in expected if "__pycache__" not in name}
-    assert {"lucent/py.typed", "lucent/modelzoo/labels/imagenet.txt"} <= ours
+    assert {"lucent/py.typed", "lucent/modelzoo/labels/places365.txt"} <= ours
 
 
 def test_the_metadata_is_that_of_the_package(wheel):
@@ -68,6 +68,11 @@ def test_the_metadata_is_that_of_the_package(wheel):
     assert {re.match(r"[\w-]+", line)[0] for line in needed} == {
         "torch", "torchvision", "numpy", "pillow", "tqdm", "ipython",
     }  # fmt: skip
+    extras = {"timm": "timm", "clip": "open_clip_torch", "hf": "transformers"}
+    for extra, package in extras.items():
+        assert extra in metadata.get_all("Provides-Extra")
+        lines = [line.replace("-", "_") for line in metadata.get_all("Requires-Dist")]
+        assert [line for line in lines if line.startswith(package) and f'"{extra}"' in line]
     licence = next(name for name in archive.namelist() if name.endswith("licenses/LICENSE"))
     text = archive.read(licence).decode()
     assert "Version 2.0, January 2004" in text

@@ -11,6 +11,7 @@ import threading
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from lucent.errors import WeightsError
@@ -188,6 +189,49 @@ def dump(value, path):
     path.write_bytes(pickle.dumps(value, protocol=2))
 
 
+def test_code_in_a_trusted_file_is_run(tmp_path):
+    torch.save({"weight": Malicious(tmp_path / "done")}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"holds the keys \['weight'\]"):
+        read_state_dict(tmp_path / "a.pth", trust=True)
+    assert (tmp_path / "done").exists()
+
+
+def test_an_untrusted_pickle_tells_how_to_trust_it(tmp_path):
+    torch.save({"weight": Malicious(tmp_path / "harm")}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"trust=True \(on the command line --trust\)"):
+        read_state_dict(tmp_path / "a.pth")
+
+
+def test_a_trusted_model_gives_its_state_dict(tmp_path):
+    source = nn.Linear(2, 3)
+    torch.save(source, tmp_path / "a.pth")
+    assert torch.equal(read_state_dict(tmp_path / "a.pth", trust=True)["bias"], source.bias)
+
+
+def test_safetensors_are_read(tmp_path):
+    state = nn.Linear(2, 3).state_dict()
+    save_file(state, tmp_path / "a.safetensors")
+    read = read_state_dict(tmp_path / "a.safetensors")
+    assert {name: value.tolist() for name, value in read.items()} == {
+        name: value.tolist() for name, value in state.items()
+    }
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match=r"bad\.safetensors could not be read as weights"):
+        read_state_dict(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_the_state_dict_in_a_checkpoint_is_found(tmp_path, key):
+    source = nn.Linear(2, 3)
+    torch.save({"epoch": 3, key: source.state_dict(), "optimizer": {}}, tmp_path / "a.pth")
+    assert torch.equal(read_state_dict(tmp_path / "a.pth")["weight"], source.weight)
+
+
+def test_a_parameter_named_like_the_key_of_a_checkpoint_is_a_parameter(tmp_path):
+    torch.save({"model": torch.ones(3)}, tmp_path / "a.pth")
+    assert read_state_dict(tmp_path / "a.pth")["model"].tolist() == [1.0] * 3
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, keep):
     path = tmp_path / "a.pth"
@@ -211,6 +255,8 @@ def test_a_file_of_another_kind_is_an_error_that_names_it(tmp_path, content):
     ("content", "text"),
     [
         ({"epoch": 3, "state_dict": {}}, r"the keys \['epoch', 'state_dict'\]"),
+        ({}, r"the keys \[\]"),  # timm would fetch the published ones instead
+        ({0: torch.zeros(1)}, r"the keys \[0\]"),
         ([1, 2], r"list"),
         (torch.zeros(2), r"Tensor"),
     ],
@@ -238,6 +284,17 @@ def test_weights_take_the_dtype_of_the_model(tmp_path):
     load_weights(model, tmp_path / "a.pth")
     assert model.weight.dtype == torch.float64
     assert torch.equal(model.weight, source.weight.half().double())
+
+
+def test_names_lose_what_wrappers_put_before_them_unless_the_model_has_it(tmp_path):
+    source = nn.Linear(2, 3)
+    state = {f"module.{name}": value for name, value in source.state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    plain, wrapped = nn.Linear(2, 3), nn.DataParallel(nn.Linear(2, 3))
+    for model in (plain, wrapped):
+        load_weights(model, tmp_path / "a.pth")
+    assert torch.equal(plain.weight, source.weight)
+    assert torch.equal(wrapped.module.weight, source.weight)
 
 
 def test_batch_norms_older_than_their_counter_are_accepted(tmp_path):

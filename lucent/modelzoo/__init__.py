@@ -9,24 +9,28 @@ from typing import Any
 
 from lucent.errors import suggestion
 
-# These two packages are named like the callable in them. Imported here, once, the name stays bound
+# Three packages here are named like the callable in them. Imported here, once, the name stays bound
 # to the callable, while `from lucent.modelzoo.inceptionv1 import helper_layers` still finds the
 # package.
 from lucent.modelzoo.inceptionv1 import InceptionV1 as inceptionv1
+from lucent.modelzoo.inceptionv1 import InceptionV1Places365 as inceptionv1_places365
 from lucent.modelzoo.registry import load, names
 from lucent.modelzoo.spec import ModelSpec, read_labels, spec_of
 from lucent.modelzoo.synthnet import synthnet
+from lucent.modelzoo.synthvit import synthvit
 from lucent.modelzoo.util import get_model_layers
 
 _OWN = {
     "ModelSpec": ModelSpec,
     "get_model_layers": get_model_layers,
     "inceptionv1": inceptionv1,
+    "inceptionv1_places365": inceptionv1_places365,
     "load": load,
     "names": names,
     "read_labels": read_labels,
     "spec_of": spec_of,
     "synthnet": synthnet,
+    "synthvit": synthvit,
 }
 
 

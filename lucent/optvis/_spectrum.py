@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lucent.errors import InputError
-from lucent.util import constant
+from lucent.util import constant, without_autocast
 
 #: Rows of numbers, C x C: the square root of a colour covariance.
 ColorMatrix = Sequence[Sequence[float]] | np.ndarray
@@ -119,7 +119,8 @@ def correlated(image: Tensor, color_matrix: ColorMatrix) -> Tensor:
             column norm.
     """
     matrix = constant(normalized_color_matrix(color_matrix), like=image)
-    return torch.einsum("ij,bj...->bi...", matrix, image)
+    with without_autocast(image.device):
+        return torch.einsum("ij,bj...->bi...", matrix, image)
 
 
 def natural_noise(

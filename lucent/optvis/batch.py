@@ -13,7 +13,7 @@ import math
 import numbers
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from lucent.optvis.history import History
 from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings, _checked_factory
 from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.param import Image, RowStack
+from lucent.optvis.presets import Preset
 from lucent.optvis.settings import Precision
 from lucent.optvis.transform.base import Transform
 from lucent.util import forked_rng
@@ -54,7 +55,7 @@ class Rendered:
 
     Attributes:
         index: its place in the list of objectives.
-        objective: what was looked for.
+        objective: what was looked for, without what the preset subtracts of it.
         images: one array per threshold reached, in the order of the steps: float32, (*spatial, C),
             in [0, 1] for `param.image`.
         history: losses and term values of this objective; `history.steps` are those of the images.
@@ -85,7 +86,9 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
     batch_size: int | Literal["auto"] = "auto",
     callbacks: Sequence[Callback] = (),
     relu_override: bool = True,
-    draws: int = 1,
+    draws: int | None = None,
+    preset: Preset | str | None = None,
+    layout: str | Mapping[str, str] | None = None,
     precision: Precision | None = None,
     capture: bool | None = None,
 ) -> Iterator[Rendered]:
@@ -102,7 +105,7 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
     the same layers share batches. The model is as it was between the results, and after them.
 
     Args:
-        model: any network that takes (B, C, H, W).
+        model: any network that takes (B, C, H, W), or volumes (B, C, D, H, W).
         objectives: what to look for, each as for `render_vis`.
         param_f: returns one new image, (1, C, *spatial), in every call; None makes one that suits
             the model.
@@ -121,6 +124,8 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
             batch is a run, so one that collects or names files by step has to tell them apart.
         relu_override: as for `render_vis`.
         draws: as for `render_vis`.
+        preset: as for `render_vis`.
+        layout: as for `render_vis`.
         precision: as for `render_vis`.
         capture: as for `render_vis`.
 
@@ -132,26 +137,19 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
         InputError: an argument cannot be used, and the text says what to give instead.
         LayerError: an objective names a layer that does not exist.
     """
+    arguments = (model, param_f, optimizer, transforms, thresholds, fixed_image_size)
     given = setup(
-        model,
-        param_f,
-        optimizer,
-        transforms,
-        thresholds,
-        fixed_image_size,
+        *arguments,
         relu_override=relu_override,
         preprocess=preprocess,
         draws=draws,
+        preset=preset,
+        layout=layout,
         precision=precision,
         capture=capture,
     )
     return rendered(
-        given,
-        objectives,
-        seed=seed,
-        batch_size=batch_size,
-        callbacks=callbacks,
-        progress=progress,
+        given, objectives, seed=seed, batch_size=batch_size, callbacks=callbacks, progress=progress
     )
 
 
@@ -165,15 +163,16 @@ def rendered(
     progress: bool = False,
 ) -> Iterator[Rendered]:
     """Return what `render_many` does, for a setup instead of its parts."""
-    renderer, jobs = _Renderer(given, tuple(callbacks)), _jobs(objectives, seed)
+    renderer, jobs = _Renderer(given, tuple(callbacks)), _jobs(given, objectives, seed)
     return renderer.results(renderer.by_layers(jobs), _checked_size(batch_size), progress)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """An objective to render."""
+    """An objective to render, as it was given and with what the preset subtracts."""
 
     index: int
+    wanted: Objective
     objective: Objective
     seed: int
 
@@ -395,11 +394,11 @@ def _result(
         error = error or diverged
     if error is None and len(finite) < len(images):
         error = DivergenceError(
-            f"The image of {job.objective!r} became NaN or infinite by step {steps[len(finite)]}, "
+            f"The image of {job.wanted!r} became NaN or infinite by step {steps[len(finite)]}, "
             "because a gradient did: take a smaller learning rate, or look for a division by zero "
             "or the root of zero in the objective."
         )
-    return Rendered(job.index, job.objective, finite, history, job.seed, error)
+    return Rendered(job.index, job.wanted, finite, history, job.seed, error)
 
 
 def _forget_frames(error: BaseException | None) -> None:
@@ -409,7 +408,7 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _jobs(objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
+def _jobs(given: Setup, objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
     if isinstance(objectives, str) or callable(objectives) or not isinstance(objectives, Iterable):
         raise InputError(
             f"render_many takes a list of objectives, not {objectives!r}: put it into a list, or "
@@ -419,7 +418,10 @@ def _jobs(objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
     for objective in each:
         objective.about(0)  # refuses one about an image that it does not have
     pairs = zip(each, _seeds(seed, len(each)), strict=True)
-    return [_Job(index, objective, own) for index, (objective, own) in enumerate(pairs)]
+    return [
+        _Job(index, wanted, given.objective(wanted), own)
+        for index, (wanted, own) in enumerate(pairs)
+    ]
 
 
 def _seeds(seed: Any, n: int) -> list[int]:

@@ -18,8 +18,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lucent.errors import InputError, LucentError, WeightsError
-from lucent.misc.io.pictures import as_numpy, save_picture, tiled
+from lucent.misc.io.pictures import Channels, as_numpy, save_picture, side_by_side
 from lucent.misc.io.showing import show
+from lucent.optvis.defaults import shown_channels
 from lucent.optvis.loop import CHECK_EVERY, Run
 from lucent.util import atomic_write
 from lucent.weights import read_file
@@ -29,10 +30,10 @@ def tensor_to_img_array(tensor: Tensor) -> np.ndarray:
     """Return a batch of images as an array.
 
     Args:
-        tensor: (B, C, H, W) on any device.
+        tensor: (B, C, *spatial) on any device.
 
     Returns:
-        (B, H, W, C) of the same dtype, float32 for bfloat16.
+        (B, *spatial, C) of the same dtype, float32 for bfloat16.
     """
     return np.moveaxis(as_numpy(tensor), 1, -1)
 
@@ -44,7 +45,7 @@ class Snapshots:
         steps: 0 is the image before the first step.
 
     Attributes:
-        images: float32 arrays (B, H, W, C) in the order of the steps, which `run.history.steps`
+        images: float32 arrays (B, *spatial, C) in the order of the steps, which `run.history.steps`
             lists.
     """
 
@@ -175,15 +176,17 @@ class Show:
 
     Args:
         steps: 0 is the image before the first step.
+        channels: see `lucent.misc.io.show`; None is "hue" for a network that takes four.
     """
 
-    def __init__(self, steps: Iterable[int]) -> None:
-        self._steps = frozenset(steps)
+    def __init__(self, steps: Iterable[int], *, channels: Channels | None = None) -> None:
+        self._steps, self._channels = frozenset(steps), channels
 
     def __call__(self, run: Run) -> None:
         """Show the image if its turn has come."""
         if run.step in self._steps:
-            show(tensor_to_img_array(run.snapshot()))
+            channels = self._channels or shown_channels(run.settings.spec)
+            show(tensor_to_img_array(run.snapshot()), channels=channels)
 
 
 class Save:
@@ -192,13 +195,17 @@ class Save:
     Args:
         path: of the picture; `{step}` in it becomes the step, as in "out/{step:05d}.png".
         every: number of steps between two files, at least 1.
+        channels: see `lucent.optvis.render.export`; None is "hue" for a network that takes four.
 
     Raises:
         InputError: `every` is smaller than 1, or the path has another field.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], every: int = 1, *, channels: Channels | None = None
+    ) -> None:
         self._path, self._every = os.fspath(path), _checked_every(every)
+        self._channels = channels
         try:
             self._path.format(step=0)
         except (LookupError, ValueError) as error:
@@ -210,7 +217,8 @@ class Save:
     def __call__(self, run: Run) -> None:
         """Write the image if its turn has come."""
         if run.step % self._every == 0:
-            picture = tiled(tensor_to_img_array(run.snapshot()))
+            channels = self._channels or shown_channels(run.settings.spec)
+            picture = side_by_side(tensor_to_img_array(run.snapshot()), channels=channels)
             save_picture(picture, self._path.format(step=run.step))
 
 

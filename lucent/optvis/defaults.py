@@ -13,28 +13,45 @@ from torch import nn
 
 from lucent.errors import InputError
 from lucent.layers import unwrap
+from lucent.misc.io.pictures import Channels
+from lucent.modelzoo._inputs import completed
 from lucent.modelzoo.spec import ModelSpec, spec_of
-from lucent.optvis import param, transform
+from lucent.optvis import param, presets, transform
 from lucent.optvis._spectrum import COLOR_CORRELATION_SVD_SQRT
+from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.param import Image, as_image
+from lucent.optvis.presets import Preset
 from lucent.optvis.settings import OptimizerFactory, RunSettings, adam
 from lucent.optvis.transform.base import Fused, SizeFn, Transform
 
 #: Side of the default image of a network whose spec names none, as in Lucid.
 DEFAULT_IMAGE_SIZE = 128
+#: Side of the default volume: it has as many voxels as 16 of these images have pixels.
+DEFAULT_VOLUME_SIZE = 64
 
 
 def default_image(spec: ModelSpec, size: int | None = None, *, batch: int = 1) -> Image:
-    """Return the image that suits a network: its colours, its spectrum and its size.
+    """Return the image that suits a network: its channels, its spectrum and its size.
+
+    Three channels are colours, described as those of natural images; any others are independent.
 
     Args:
         spec: facts about the network.
-        size: side in pixels; None is that of the spec, 128 if it has none.
+        size: side in pixels, of a volume also its depth unless the spec has one; None is that of
+            the spec, 128 if it has none. Of volumes it is the size that the network was trained on,
+            64 if the spec has none.
         batch: number of images.
     """
+    volumes = spec.dimensions == 3
+    height = width = size or spec.image_size or DEFAULT_IMAGE_SIZE
+    if volumes and not (size or spec.image_size):
+        height, width = spec.input_size or (DEFAULT_VOLUME_SIZE, DEFAULT_VOLUME_SIZE)
     return param.image(
-        size or spec.image_size or DEFAULT_IMAGE_SIZE,
+        width,
+        height,
         batch=batch,
+        channels=spec.channels or 3,
+        depth=spec.depth or width if volumes else None,
         color_matrix=spec.color_matrix or COLOR_CORRELATION_SVD_SQRT,
         decay_power=1.0 if spec.decay_power is None else spec.decay_power,
     )
@@ -48,17 +65,22 @@ def checked_spec(model: nn.Module, *, needed: bool) -> ModelSpec:
         needed: find out the spec of a model that has none; otherwise it is an empty one.
 
     Raises:
-        InputError: it is no network.
+        InputError: it is no network, or one without weights yet.
     """
     if not isinstance(model, nn.Module):
         raise InputError(
             f"The model has to be a torch.nn.Module, not {model!r}. A network by its name: "
             "lucent.modelzoo.load(name)."
         )
-    known = getattr(unwrap(model), "spec", None)
-    if needed or isinstance(known, ModelSpec):
-        return spec_of(model)
-    return ModelSpec(type(model).__name__)
+    network = unwrap(model)
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        raise InputError(
+            f"{type(network).__name__} has lazy layers without weights: load them, or let it see "
+            "an image once, as in model(torch.zeros(1, 3, 224, 224))."
+        )
+    known = isinstance(getattr(network, "spec", None), ModelSpec)
+    spec = spec_of(model) if needed or known else ModelSpec(type(model).__name__)
+    return completed(spec, network)
 
 
 def checked_thresholds(thresholds: Iterable[int]) -> list[int]:
@@ -76,11 +98,14 @@ def checked_thresholds(thresholds: Iterable[int]) -> list[int]:
 
 
 def _transforms_or_standard(
-    transforms: Iterable[Transform] | Transform | None,
+    transforms: Iterable[Transform] | Transform | None, spec: ModelSpec
 ) -> list[Transform]:
     """Return transforms as a list; None are the standard ones, a single one is a list of it."""
     if transforms is None:
-        return list(transform.standard_transforms)
+        volumes = spec.dimensions == 3
+        return list(
+            transform.standard_volume_transforms if volumes else transform.standard_transforms
+        )
     if callable(transforms) and not isinstance(transforms, nn.Sequential):
         return [transforms]
     return list(transforms)
@@ -99,6 +124,11 @@ def network_size(spec: ModelSpec, fixed: int | Sequence[int] | str | None) -> Si
     """
     if fixed is None:
         return functools.partial(_size_by_spec, spec)
+    if spec.dimensions == 3 and fixed != "native":
+        raise InputError(
+            f"fixed_image_size={fixed!r} is for pictures, but {spec.name} takes volumes, which "
+            "keep the size that they are made with: lambda: param.image(width, height, depth=16)."
+        )
     if isinstance(fixed, str):
         _check_native(spec, fixed)
         return lambda own: own
@@ -140,6 +170,11 @@ def _zoomed(size: tuple[int, int], zoom: float) -> tuple[int, int]:
     return round(size[0] * zoom), round(size[1] * zoom)
 
 
+def shown_channels(spec: ModelSpec | None) -> Channels | None:
+    """Return how to show images for a network: the fourth channel that it takes is no opacity."""
+    return "hue" if spec is not None and spec.channels == 4 else None
+
+
 @dataclass(frozen=True)
 class Setup:
     """All of a rendering but the objective.
@@ -151,6 +186,7 @@ class Setup:
         transforms: all that happens to the image before the network sees it.
         settings: of the run.
         thresholds: steps after which to keep the image.
+        preset: what the parts that the caller left out were taken from.
     """
 
     model: nn.Module
@@ -159,15 +195,26 @@ class Setup:
     transforms: Fused
     settings: RunSettings
     thresholds: Sequence[int]
+    preset: Preset
 
     @property
     def steps(self) -> int:
         """Number of steps."""
         return max(self.thresholds)
 
+    @property
+    def channels(self) -> Channels | None:
+        """How to show the channels."""
+        return shown_channels(self.settings.spec)
+
     def image(self) -> Image:
         """Return a new image to start from."""
         return as_image(self.param_f())
+
+    def objective(self, wanted: Objective | Callable[[Any], Any] | str) -> Objective:
+        """Return an objective, with what the preset subtracts of every one."""
+        objective, penalty = as_objective(wanted), self.preset.penalty
+        return objective if penalty is None else objective - penalty
 
 
 def setup(
@@ -177,6 +224,8 @@ def setup(
     transforms: Iterable[Transform] | None,
     thresholds: Iterable[int],
     fixed_image_size: int | Sequence[int] | str | None,
+    *,
+    preset: Preset | str | None = None,
     **options: Any,
 ) -> Setup:
     """Return what `render_vis` takes these arguments for.
@@ -185,22 +234,44 @@ def setup(
         model: the network. Its ReLUs are not redirected if it has `redirected_ReLU = False`.
         param_f: None makes one image that suits the model.
         optimizer: None is `adam`.
-        transforms: None are the standard ones.
+        transforms: None are the standard ones of pictures or volumes.
         thresholds: steps after which to keep the image.
         fixed_image_size: as for `network_size`.
-        options: fields of `RunSettings`, with `preprocess` and `relu_override`.
+        preset: where the parts left out come from; None is "vit" for a transformer of which no part
+            is given, else "plain".
+        options: fields of `RunSettings`, with `preprocess` and `relu_override`; `draws=None` are
+            those of the preset.
 
     Raises:
         InputError: an argument cannot be used.
     """
     steps = checked_thresholds(thresholds)
     spec = checked_spec(model, needed=options["preprocess"] or fixed_image_size is None)
+    whole = param_f is None and optimizer is None and transforms is None
+    taken = presets.chosen(preset, model if whole and spec.dimensions != 3 else None)
+    if spec.dimensions == 3 and transforms is None and taken.transforms is not None:
+        raise InputError(
+            f"The preset {taken.name!r} is for pictures, but {spec.name} takes volumes: leave it "
+            "out, or give transforms= of your own."
+        )
+    draws = options.pop("draws", None)
     redirect = options.pop("relu_override") and getattr(unwrap(model), "redirected_ReLU", True)
+    if transforms is None and taken.transforms is not None:
+        transforms = taken.transforms(max(steps))
     return Setup(
         model=model,
-        param_f=param_f or functools.partial(default_image, spec),
-        optimizer=optimizer or adam,
-        transforms=Fused(_transforms_or_standard(transforms), network_size(spec, fixed_image_size)),
-        settings=RunSettings(steps=max(steps), spec=spec, relu_override=redirect, **options),
+        param_f=param_f or functools.partial(taken.image or default_image, spec),
+        optimizer=optimizer or (taken.optimizer(max(steps)) if taken.optimizer else adam),
+        transforms=Fused(
+            _transforms_or_standard(transforms, spec), network_size(spec, fixed_image_size)
+        ),
+        settings=RunSettings(
+            steps=max(steps),
+            spec=spec,
+            relu_override=redirect,
+            draws=taken.draws if draws is None else draws,
+            **options,
+        ),
         thresholds=steps,
+        preset=taken,
     )

@@ -63,7 +63,12 @@ class Forward:
             spec_of(model) if settings.preprocess else ModelSpec(name="")
         )
         self.transforms = compose([]) if transforms is None else transforms
-        self.acts = Activations(self._model, objective.layers, aliases=self._spec.layer_aliases)
+        self.acts = Activations(
+            model,
+            objective.layers,
+            aliases=self._spec.layer_aliases,
+            layout=settings.layout,
+        )
         self.acts.labels = self._spec.labels
         self.acts.draws = int(settings.draws)
         self.acts.hand_out = self._handed_out

@@ -49,6 +49,10 @@ _STATE_KEYS = {"step", "image", "optimizer", "generator", "drawn_from", "history
 _WAYS = ("capturable", "foreach", "fused")
 #: A NaN is looked for once in so many steps, because looking makes a GPU wait.
 CHECK_EVERY = 32
+_REENTRANT = (
+    "The model uses torch.utils.checkpoint with use_reentrant=True, through which gradients of "
+    "images cannot be taken: use use_reentrant=False there, or switch checkpointing off."
+)
 
 
 class Run:
@@ -343,11 +347,14 @@ class Run:
         if not loss.requires_grad:
             raise InputError(
                 "The loss does not depend on the image: the objective has to be computed from "
-                "T(layer) without detach(), no_grad() or item()."
+                "T(layer) without detach(), no_grad() or item(), and a layer inside "
+                "torch.utils.checkpoint needs use_reentrant=False there."
             )
         try:
             gradients = torch.autograd.grad(loss, sought, allow_unused=True)
         except RuntimeError as error:
+            if "use_reentrant=True" in str(error):
+                raise InputError(_REENTRANT) from error
             if not self._forward.redirects_functions or not _is_of_checkpoint(error):
                 raise
             raise InputError(

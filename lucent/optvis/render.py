@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from lucent.errors import InputError, LayerError, LucentError
 from lucent.layers import INPUT, LayerNames, pick, unwrap
-from lucent.misc.io.pictures import save_picture, tiled, to_pil
+from lucent.misc.io.formats import STACKS
+from lucent.misc.io.pictures import (
+    Channels,
+    coloured,
+    save_picture,
+    side_by_side,
+    through_depth,
+    to_pil,
+)
+from lucent.misc.io.saving import save
 from lucent.misc.io.showing import show
 from lucent.optvis.batch import Rendered, rendered
 from lucent.optvis.callbacks import Progress, Report, Show, Snapshots, tensor_to_img_array
@@ -25,7 +34,8 @@ from lucent.optvis.defaults import Setup, setup
 from lucent.optvis.defaults import default_image as default_image
 from lucent.optvis.history import History
 from lucent.optvis.loop import Callback, OptimizerFactory, Run
-from lucent.optvis.objectives import Objective, as_objective
+from lucent.optvis.objectives import Objective
+from lucent.optvis.presets import Preset
 from lucent.optvis.settings import Precision
 from lucent.optvis.transform.base import Transform
 from lucent.util import forked_rng
@@ -64,7 +74,9 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     seed: int | Sequence[int] | None = None,
     callbacks: Sequence[Callback] = (),
     relu_override: bool = True,
-    draws: int = 1,
+    draws: int | None = None,
+    preset: Preset | str | None = None,
+    layout: str | Mapping[str, str] | None = None,
     precision: Precision | None = None,
     capture: bool | None = None,
 ) -> Pictures:
@@ -80,16 +92,16 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
     included; it ends a list of objectives without a result.
 
     Args:
-        model: any network that takes (B, C, H, W).
+        model: any network that takes (B, C, H, W), or volumes (B, C, D, H, W).
         objective_f: what to look for: "layer:channel", an objective, or a function from `T` to a
             loss; or a list of them, for a picture of each, of which as many as pay are made at a
             time. `render_many` gives these one by one.
         param_f: returns the image to optimise, or a pair (params, image_f); None makes one image of
-            the size, colours and spectrum of the model's spec.
+            the size, channels and spectrum of the model's spec.
         optimizer: makes the optimizer of a list of tensors; None is Adam with learning rate 0.05.
         transforms: functions from images to images, applied in turn in every step; None is
-            `transform.standard_transforms`, [] none. What they give is brought to the size that the
-            network sees, whatever size it has.
+            `transform.standard_transforms`, of volumes `standard_volume_transforms`, [] none.
+            Pictures are then brought to the size that the network sees.
         thresholds: steps after which to keep the image; 0 keeps the start image.
         verbose: write the loss at the thresholds to standard output.
         preprocess: normalise the image as the model's spec says.
@@ -111,12 +123,19 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         relu_override: redirect the gradient of ReLUs for the first 17 steps, so that dead units
             start. A model with the attribute `redirected_ReLU = False` is left alone.
         draws: independent draws of the transforms per step; the network sees each image so often.
+            None is what the preset says, 1 but for transformers.
+        preset: "plain", "vit", or a `Preset`: where `param_f`, `optimizer`, `transforms` and
+            `draws` come from as far as they are None. None is "vit" for a vision transformer of
+            which the first three are not given, and the log says so; else "plain".
+        layout: which axis of a layer is which, where that cannot be found out and an error asks for
+            it: a letter for each, N batch, C channels, D H W space, L tokens, such as "NHWC"; for
+            all of these layers, or a dict from a layer to its letters.
         precision: "fp32", "tf32" or "bf16", of the network's arithmetic; see `RunSettings`.
         capture: replay the step as a CUDA graph; see `RunSettings`.
 
     Returns:
-        One array per threshold reached, in the order of the steps: float32, (B, H, W, C), in [0, 1]
-        for `param.image`; B is the number of objectives for a list of them. The list has the
+        One array per threshold reached, in the order of the steps: float32, (B, *spatial, C), in
+        [0, 1] for `param.image`; B is the number of objectives for a list of them. The list has the
         attribute `history`.
 
     Raises:
@@ -138,21 +157,23 @@ def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
         relu_override=relu_override,
         preprocess=preprocess,
         draws=draws,
+        preset=preset,
+        layout=layout,
         precision=precision,
         capture=capture,
     )
-    watching = [*callbacks, *_displays(given.thresholds, verbose, show_inline)]
+    watching = [*callbacks, *_displays(given, verbose, show_inline)]
     if isinstance(objective_f, list | tuple):
         pictures = _rendered_together(given, objective_f, seed, watching, progress)
     else:
-        pictures = _rendered_alone(given, as_objective(objective_f), watching, progress)
+        pictures = _rendered_alone(given, given.objective(objective_f), watching, progress)
     try:
         if save_image:
-            export(pictures[-1], image_name)
+            export(pictures[-1], image_name, channels=given.channels)
         if show_inline:
-            show(pictures[-1])
+            show(pictures[-1], channels=given.channels)
         elif show_image:
-            view(pictures[-1])
+            view(pictures[-1], channels=given.channels)
     except LucentError as error:
         error.images = pictures
         raise
@@ -197,7 +218,8 @@ def _rendered_together(
     if errors := [result.error for result in ordered if result.error is not None]:
         errors[0].images = _in_rows([result for result in ordered if result.error is None])
         raise errors[0]
-    return Pictures(_in_rows(ordered), _joint_history(ordered))
+    looked_for = Objective.sum(given.objective(result.objective) for result in ordered)
+    return Pictures(_in_rows(ordered), _joint_history(ordered, looked_for.captions()))
 
 
 def _in_rows(results: Sequence[Rendered]) -> list[np.ndarray]:
@@ -206,10 +228,9 @@ def _in_rows(results: Sequence[Rendered]) -> list[np.ndarray]:
     return [np.stack([result.images[: n + 1][-1] for result in results]) for n in range(n_images)]
 
 
-def _joint_history(results: Sequence[Rendered]) -> History:
+def _joint_history(results: Sequence[Rendered], captions: Sequence[str]) -> History:
     """Return the sum of the losses, and the values of the terms of all."""
     tables = [result.history.state_dict()["rows"] for result in results]
-    captions = Objective.sum(result.objective for result in results).captions()
     rows = [
         [sum(row[0] for row in step), *(value for row in step for value in row[1:])]
         for step in zip(*tables, strict=False)  # as many as all of them did
@@ -236,22 +257,25 @@ def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None
         raise
 
 
-def _displays(steps: Sequence[int], verbose: bool, show_inline: bool) -> list[Callback]:
+def _displays(given: Setup, verbose: bool, show_inline: bool) -> list[Callback]:
     if not verbose:
         return []
-    return [Report(steps), Show(steps)] if show_inline else [Report(steps)]
+    report, shown = Report(given.thresholds), Show(given.thresholds)
+    return [report, shown] if show_inline else [report]
 
 
-def view(tensor: Tensor | np.ndarray) -> None:
+def view(tensor: Tensor | np.ndarray, *, channels: Channels | None = None) -> None:
     """Show a batch of images side by side.
 
     In a notebook they are shown there, else in a window; without a screen they go to a file whose
     name is logged.
 
     Args:
-        tensor: (B, C, H, W), or an array (B, H, W, C), in [0, 1].
+        tensor: (B, C, H, W) or (B, C, D, H, W), or an array (B, *spatial, C), in [0, 1]; see
+            `export`.
+        channels: see `export`.
     """
-    picture = _side_by_side(tensor)
+    picture = side_by_side(_as_array(tensor), channels=channels)
     if _in_notebook():
         show(picture)
     elif (
@@ -265,21 +289,40 @@ def view(tensor: Tensor | np.ndarray) -> None:
         to_pil(picture).show()
 
 
-def export(tensor: Tensor | np.ndarray, image_name: str | os.PathLike[str] | None = None) -> None:
-    """Write a batch of images side by side to a file.
+def export(
+    tensor: Tensor | np.ndarray,
+    image_name: str | os.PathLike[str] | None = None,
+    *,
+    columns: int | None = None,
+    channels: Channels | None = None,
+) -> None:
+    """Write a batch of images to a file.
+
+    Pictures are written side by side. One channel is grey, three are RGB, four RGBA; others become
+    colours, grey where all channels are 0.5. Volumes are written as sheets of slices, to .gif and
+    .mp4 slice after slice. The endings .npy, .npz, .tif and .tiff take all numbers as they are.
 
     Args:
-        tensor: (B, C, H, W), or an array (B, H, W, C), in [0, 1].
+        tensor: (B, C, H, W) or (B, C, D, H, W), or an array (B, *spatial, C), in [0, 1].
         image_name: its ending chooses the format; None is "image.jpg", as in torch-lucent.
+        columns: pictures in a row; None puts all in one.
+        channels: "hue" makes colours of any number of channels, "tiles" a grey picture of each.
 
     Raises:
-        InputError: the images have other than 1, 3 or 4 channels, or the format cannot hold them.
+        InputError: the format cannot hold the images.
     """
-    save_picture(_side_by_side(tensor), Path("image.jpg" if image_name is None else image_name))
+    array, path = _as_array(tensor), Path("image.jpg" if image_name is None else image_name)
+    ending = path.suffix.lower()
+    if ending in (*STACKS, ".npy", ".npz"):
+        save(array, path)
+    elif ending in (".gif", ".mp4") and array.ndim == 5:
+        save(coloured(through_depth(array), channels=channels, image=True), path)
+    else:
+        save_picture(side_by_side(array, columns, channels=channels), path)
 
 
-def _side_by_side(tensor: Tensor | np.ndarray) -> np.ndarray:
-    return tiled(tensor_to_img_array(tensor) if isinstance(tensor, Tensor) else tensor)
+def _as_array(tensor: Tensor | np.ndarray) -> np.ndarray:
+    return tensor_to_img_array(tensor) if isinstance(tensor, Tensor) else tensor
 
 
 def _in_notebook() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -54,6 +54,7 @@ class RunSettings:
             functions and classes of your own, which must then neither draw from other generators
             nor count steps, False never. What cannot be captured runs step by step, and the log
             says why.
+        layout: which axis of a layer is which, where that cannot be found out; see `Activations`.
 
     Raises:
         InputError: an option has a value that it cannot have.
@@ -68,6 +69,7 @@ class RunSettings:
     precision: Precision | None = None
     channels_last: bool | None = None
     capture: bool | None = None
+    layout: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if (

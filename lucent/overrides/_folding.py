@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lucent.overrides._frozen import AffineNorm, BlockConvolution, layout_of, owns_weight
+from lucent.overrides._frozen import AffineNorm, BlockConvolution, owns_weight
 from lucent.overrides._swap import swapped_forward
+from lucent.util import memory_format_of
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class _Pair:
 
     def _whole(self, x: Tensor) -> Tensor:
         # In the memory format of the input, weights need not be brought to it in every pass.
-        layout = layout_of(x) if x.dim() == 4 else torch.contiguous_format
+        layout = memory_format_of(x) if x.dim() == 4 else torch.contiguous_format
         if self._weight is None or not self._weight.is_contiguous(memory_format=layout):
             own = self._conv.weight.detach().clone(memory_format=layout)
             self._weight = own.mul_(self._scale)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lucent.overrides._swap import swapped_forward
+from lucent.util import memory_format_of
 
 _NORMS = [norm.forward for norm in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)]
 # In half precision the constants themselves would be rounded, which PyTorch's own kernels avoid.
@@ -95,13 +96,6 @@ class AffineNorm:
         return torch.addcmul(self.shift.view(shape), x, self.scale.view(shape))
 
 
-def layout_of(image: Tensor) -> torch.memory_format:
-    """Return the memory format of a tensor (B, C, H, W), the ordinary one if it has both."""
-    if image.is_contiguous() or not image.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
-    return torch.channels_last
-
-
 def _is_of_blocks(conv: Any) -> bool:
     return (
         conv.weight.device.type == "cpu"
@@ -148,7 +142,7 @@ class BlockConvolution:
             length = 2 * (n_out - 1) + kernel + kernel % 2
             margins = [int(near), length - side - int(near), *margins]
         # The format of either would be that of the result.
-        layout = layout_of(x)
+        layout = memory_format_of(x)
         self._weight = self._weight.contiguous(memory_format=layout)
         blocks = F.pixel_unshuffle(F.pad(x, margins), 2).contiguous(memory_format=layout)
         return F.conv2d(blocks, self._weight, self._bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 
 import pytest
@@ -18,25 +19,27 @@ from lucent.modelzoo import get_model_layers, load, names
 # --- names and load ---
 
 
-def test_names_are_lucents_own_and_torchvisions_classifiers():
+def test_names_begin_with_lucents_own_and_torchvisions_classifiers():
     known = names()
-    assert known[:2] == ["inceptionv1", "synthnet"]
-    assert known[2:] == torchvision.models.list_models(module=torchvision.models)
+    own = ["inceptionv1", "inceptionv1_places365", "synthnet", "synthvit"]
+    theirs = torchvision.models.list_models(module=torchvision.models)
+    assert known[: len(own) + len(theirs)] == own + theirs
     assert "resnet50" in known
     assert "fasterrcnn_resnet50_fpn" not in known
+    assert len(set(known)) == len(known)
 
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
-        ("mnasnet", ["mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"]),
+        ("mnasnet?_", ["mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"]),
         ("VGG*_bn", ["vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"]),
-        ("synth", ["synthnet"]),
+        ("synth", ["synthnet", "synthvit"]),
         ("nothing", []),
     ],
 )
 def test_names_by_pattern(pattern, found):
-    assert names(pattern) == found
+    assert [name for name in names(pattern) if "/" not in name] == found
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "torchvision/squeezenet1_1", "SqueezeNet1_1"])
@@ -54,6 +57,8 @@ def test_own_networks_are_loaded_by_name():
 def test_an_unknown_name_suggests_the_closest():
     with pytest.raises(InputError, match=r"no network 'resnet5O'.*Did you mean 'resnet50'"):
         load("resnet5O")
+    with pytest.raises(InputError, match=r"'vit_tiny_patch16_22'.*'timm/vit_tiny_patch16_224'"):
+        load("vit_tiny_patch16_22")
     with pytest.raises(InputError, match=r"no network 'qqq'.*inceptionv1.*lucent models"):
         load("qqq")
     with pytest.raises(InputError, match=r"no network 'torchvision/inceptionv1'"):
@@ -79,6 +84,19 @@ def test_networks_with_auxiliary_classifiers_load_like_torchvision_builds_them(t
     image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     assert torch.equal(model(image), source(image))
     assert not [layer for layer in get_model_layers(model) if layer.lower().startswith("aux")]
+
+
+def test_segmentation_and_video_networks_of_torchvision_by_name(tmp_path):
+    name = "deeplabv3_mobilenet_v3_large"
+    options = {"weights": None, "weights_backbone": None}
+    source = torchvision.models.get_model(name, aux_loss=True, **options)
+    assert any(key.startswith("aux_classifier") for key in source.state_dict())
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    model = load(f"torchvision/{name}", weights=tmp_path / "a.pth")
+    assert torch.equal(model.classifier[4].weight, source.classifier[4].weight)
+    assert isinstance(
+        load("torchvision/mc3_18", pretrained=False), torchvision.models.video.VideoResNet
+    )
 
 
 def test_old_names_in_torchvisions_densenet_files_are_understood(tmp_path):
@@ -116,6 +134,91 @@ def test_published_weights_come_from_the_folder_of_torch_hub(tmp_path, monkeypat
     )
     with pytest.raises(WeightsError, match="could not be downloaded"):
         load("squeezenet1_1")
+
+
+# --- files of the user ---
+
+NETWORK = """
+from __future__ import annotations
+from dataclasses import dataclass
+from torch import nn
+from widths import WIDTH  # a neighbour of this file
+
+@dataclass
+class Options:
+    width: int = WIDTH
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, Options().width, 1))
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(2, 3)
+
+def number():
+    return 7
+
+def late():
+    from widths import WIDTH
+    return nn.Linear(2, WIDTH)
+
+def wide(width, *others, depth=1):
+    return nn.Linear(2, width)
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "widths.py").write_text("WIDTH = 5")
+    (tmp_path / "widths.txt").write_text("no network")
+    path = tmp_path / "torch.py"  # must not take the place of the package
+    path.write_text(NETWORK)
+    return path
+
+
+def test_a_function_in_a_file_of_the_user_builds_the_network(file):
+    before = list(sys.path)
+    model = load(f"{file}:build")
+    assert (model[0].out_channels, model.training) == (5, False)
+    assert type(load(f"{file}:Net")).__name__ == "Net"
+    assert sys.path == before
+    assert sys.modules["torch"] is torch
+
+
+def test_a_function_of_the_user_may_import_what_is_beside_its_file(file):
+    sys.modules.pop("widths", None)
+    assert load(f"{file}:late").out_features == 5
+    assert str(file.parent) not in sys.path
+
+
+def test_weights_go_into_the_network_of_the_user(file, tmp_path):
+    source = nn.Linear(2, 3)
+    torch.save({"epoch": 3, "state_dict": source.state_dict()}, tmp_path / "a.pth")
+    assert torch.equal(load(f"{file}:Net", weights=tmp_path / "a.pth").weight, source.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gone.py:build", r"no file .*gone\.py: 'FILE\.py:FUNCTION'"),
+        ("torch.py:bild", r"torch\.py has no function 'bild'\. Did you mean 'build'"),
+        ("torch.py:number", r"number in .*torch\.py returned a int, expected .*Module"),
+        ("torch.py:wide", r"wide in .*torch\.py needs width, but is called.*give it a default"),
+        ("torch.py", r"Name the function in the file .*torch\.py:FUNCTION'"),
+        ("widths.txt", r"Name the network .*: load\(NAME, weights='.*widths\.txt'\)"),
+    ],
+)
+def test_files_of_the_user_that_give_no_network(file, name, text):
+    with pytest.raises(InputError, match=text):
+        load(str(file.with_name(name)))
+
+
+def test_a_pickle_is_run_only_if_it_is_trusted(tmp_path):
+    torch.save(load("synthnet"), tmp_path / "whole.pth")
+    with pytest.raises(WeightsError, match=r"whole\.pth could not be read.*trust=True.*--trust"):
+        load("synthnet", weights=tmp_path / "whole.pth")
+    model = load("synthnet", weights=tmp_path / "whole.pth", trust=True)
+    assert torch.equal(model.head.weight, load("synthnet").head.weight)
 
 
 def test_real_weights_load_by_name(test_data, photo):
@@ -177,7 +280,9 @@ print("torchvision" in sys.modules)
 DUALITY = """
 import importlib, sys, types
 import lucent.modelzoo
-for package, inside in (("inceptionv1", "helper_layers"), ("synthnet", "data")):
+for package, inside in (
+    ("inceptionv1", "helper_layers"), ("synthnet", "data"), ("synthvit", "model")
+):
     path = "lucent.modelzoo." + package
     attribute = getattr(lucent.modelzoo, package)
     print(callable(attribute), isinstance(attribute, types.ModuleType))
@@ -201,7 +306,7 @@ for package, inside in (("inceptionv1", "helper_layers"), ("synthnet", "data")):
 def test_a_package_and_the_callable_of_its_name_live_side_by_side(tmp_path, first):
     done = run_python("-c", first + DUALITY, cwd=tmp_path)
     expected = ["True False", "True", "True", "True", "True"]
-    assert (done.stdout.splitlines(), done.stderr) == (expected * 2, "")
+    assert (done.stdout.splitlines(), done.stderr) == (expected * 3, "")
 
 
 # --- get_model_layers ---

@@ -13,6 +13,8 @@ from torchvision.transforms import functional as TF
 from lucent.errors import InputError, LucentWarning
 from lucent.modelzoo import ModelSpec, inceptionv1, spec_of
 from lucent.modelzoo.spec import read_labels
+from lucent.optvis import param
+from lucent.optvis.render import render_vis
 
 IMAGENET = ModelSpec("it", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -60,6 +62,33 @@ def test_preprocessing_keeps_dtype_and_shape_of_images_and_volumes(dtype, shape)
     # Scale and shift are rounded once to the dtype, the result once more; values are below 3.
     limit = 12 * torch.finfo(dtype).eps
     torch.testing.assert_close(out.double(), expected, rtol=0, atol=limit)
+
+
+def test_channels_are_turned_round_for_networks_that_take_blue_first():
+    spec = ModelSpec("it", mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0), channel_order="BGR")
+    image = torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64).view(1, 3, 1, 1)
+    # red (1 - .5) / .5, green (.5 - .25) / 1, blue .25 / 2
+    assert spec.preprocess(image).flatten().tolist() == [0.125, 0.25, 1.0]
+    with pytest.raises(InputError, match=r"channel_order='GBR': type 'RGB', or 'BGR'"):
+        ModelSpec("it", channel_order="GBR")
+
+
+def test_a_unit_for_the_first_channel_of_a_bgr_network_gives_a_blue_picture():
+    model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False))
+    model[0].weight.data = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
+    model.spec = ModelSpec("it", channel_order="BGR", mean=(0.5,) * 3)
+    images = render_vis(
+        model,
+        "0:0",
+        lambda: param.image(8, fft=False, decorrelate=False),
+        transforms=[],
+        thresholds=(60,),
+        progress=False,
+        show_image=False,
+    )
+    red, green, blue = images[-1].mean((0, 1, 2))
+    assert blue > 0.8
+    assert max(red, green) < 0.2
 
 
 def test_preprocessing_is_differentiable():
@@ -181,8 +210,16 @@ def test_spec_of_a_torchvision_network_is_that_of_its_weights(name, size, fixed)
     torch.testing.assert_close(spec.preprocess(image), expected, rtol=0, atol=1e-14)
     assert spec.input_size == (preset.crop_size[0],) * 2 == (size, size)
     assert (spec.name, spec.fixed_size) == (name, fixed)
+    assert spec.interpolation == preset.interpolation.value
+    assert spec.crop == pytest.approx(preset.crop_size[0] / preset.resize_size[0], abs=1e-4)
     assert list(spec.labels) == weights.meta["categories"]
     assert spec.url == weights.url
+
+
+def test_networks_for_video_take_volumes():
+    with torch.device("meta"):
+        spec = spec_of(torchvision.models.video.r3d_18(weights=None))
+    assert (spec.depth, spec.dimensions, spec.input_size) == (16, 3, (112, 112))
 
 
 def test_members_of_one_family_with_other_statistics_are_told_apart():
@@ -275,3 +312,20 @@ def test_an_unknown_network_is_treated_like_imagenets_with_one_warning():
     assert caught[0].filename == __file__
     assert (spec.input_size, spec.mean, spec.std) == ((224, 224), IMAGENET.mean, IMAGENET.std)
     assert (spec.name, spec.labels, spec.fixed_size) == ("Sequential", (), False)
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        ({"input_size": 224}, r"input_size=224: give \(height, width\) in pixels, or None"),
+        ({"input_size": (224,)}, r"input_size=\(224,\): give \(height, width\)"),
+        ({"value_range": (255,)}, r"value_range=\(255,\): give \(low, high\)"),
+        ({"mean": 0.5}, r"mean=0\.5: give \(0\.5,\), or one number for each channel"),
+        ({"std": torch.ones(3)}, r"std=tensor.*: give \(0\.25,\), or one number for each"),
+        ({"labels": "cat"}, r"labels='cat': give the names of the classes, \('cat', 'dog'\)"),
+        ({"fixed_size": True}, r"fixed_size=True, but no input_size: give the size"),
+    ],
+)
+def test_facts_of_another_form_are_errors_that_say_how_to_write_them(fact, expected):
+    with pytest.raises(InputError, match=f"The spec of mine has {expected}"):
+        ModelSpec("mine", **fact)

@@ -267,8 +267,9 @@ def test_no_pass_goes_further_than_its_batch_needs():
     )
     assert [result.index for result in results] == [0, 2, 3, 1]
     assert sizes.sizes == [3, 1]
-    plans = 1  # without a gradient, to find the order of the layers
-    assert (calls["0"], calls["3"]) == (2 * (4 + plans), 4 + 2 * plans)
+    # Without a gradient: to find the order of the layers, and which axis of a ReLU is which.
+    plans, followed = 1, 1
+    assert (calls["0"], calls["3"]) == (2 * (4 + plans) + followed, 4 + 2 * plans + followed)
 
 
 def test_nothing_to_render_gives_no_result():

@@ -215,7 +215,7 @@ def test_report_writes_the_losses_to_stdout(capsys):
 
 def test_show_shows_the_image_at_its_steps(monkeypatch):
     shown = []
-    monkeypatch.setattr(callbacks, "show", lambda array: shown.append(array[0, 0, 0, 0]))
+    monkeypatch.setattr(callbacks, "show", lambda array, channels: shown.append(array[0, 0, 0, 0]))
     iterated(Show([0, 3]))
     assert shown == [red(0), red(3)]
 

@@ -265,3 +265,8 @@ def test_codes_have_the_deviation_given_and_the_dtype_of_the_generator(pool5):
 def test_number_of_images_that_cannot_be(pool5):
     with pytest.raises(InputError, match="whole numbers of at least 1"):
         gan_image(pool5, 0)
+
+
+def test_an_image_without_a_generator():
+    with pytest.raises(InputError, match=r"such as param\.upconvGAN\('fc6'\), not None"):
+        gan_image(None)

@@ -299,7 +299,7 @@ def test_one_bad_term_among_many_is_named_as_it_is_alone(bad):
     ]
     good += [channel(layer, 0)] if layer == "fc" else []
     T = passed()
-    T.acts["tokens"] = normal(3, 4, 5)
+    T.acts["tokens"] = normal(3)
     with pytest.raises(InputError) as alone:
         bad(T)
     with pytest.raises(InputError) as among:

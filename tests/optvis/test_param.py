@@ -445,3 +445,12 @@ def test_image_stays_itself():
     image = param.image(8)
     assert isinstance(image, Image)
     assert as_image(image) is image
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"), [({"alpha": True}, "alpha=True"), ({"channels": 2}, "channels=2")]
+)
+def test_grey_images_have_neither_opacity_nor_other_channels(wrong, text):
+    text = rf"three equal channels: leave {text} out, or take param\.image\(8, {text}\)"
+    with pytest.raises(InputError, match=text):
+        param.grayscale_image_rgb(8, **wrong)

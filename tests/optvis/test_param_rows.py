@@ -23,6 +23,9 @@ TOGETHER = {
     "grey": lambda: param.grayscale_image_rgb(8),
     "lowres": lambda: param.lowres_tensor((1, 3, 8, 8), (1, 3, 2, 2), offset=True),
     "maco": lambda: param.maco(8),
+    "clipped": lambda: param.image(8, squash="clip"),
+    "a ball": lambda: param.unit_ball_L2((1, 3, 4, 4)),
+    "a box": lambda: param.unit_ball_L_inf((1, 3, 4, 4)),
     "cppn": lambda: param.cppn(8, num_hidden_channels=4, num_layers=3, normalize=True),
     "masked": lambda: param.masked(param.image(8), BACKGROUND, torch.eye(8)),
     "sum": lambda: param.to_valid_rgb(
@@ -32,7 +35,6 @@ TOGETHER = {
 #: Kinds that are not.
 ONE_BY_ONE = {
     "a pair": lambda: pair(torch.rand(1, 3, 8, 8)),
-    "a ball": lambda: param.unit_ball_L2((1, 3, 4, 4)),
     "random parts": lambda: param.summed([
         param.pixel_image((1, 3, 8, 8)),
         param.rand_fft_image((1, 3, 8, 8)),

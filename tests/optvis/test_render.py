@@ -18,6 +18,7 @@ from torch import nn
 from lucent.errors import DivergenceError, InputError, LayerError, LucentError, LucentWarning
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis import objectives, param, render, transform
+from lucent.optvis.batch import render_many
 from lucent.optvis.render import ModuleHook, export, hook_model, render_vis, tensor_to_img_array
 from lucent.util import set_seed
 
@@ -551,15 +552,8 @@ def test_ctrl_c_after_a_divergence_that_nobody_has_noticed_hands_them_over_as_we
 
 def test_an_error_at_the_end_hands_over_the_images():
     with pytest.raises(LucentError) as caught:
-        rendered(param_f=lambda: tiny.Pixels(torch.rand(1, 5, 4, 4)), **FIVE)
-    assert caught.value.images[0].shape == (1, 4, 4, 5)
-
-
-FIVE = {
-    "model": tiny.Several(lambda a, b: a),
-    "objective": "part:0",
-    "save_image": True,
-}
+        rendered(save_image=True, image_name="picture.unknown")
+    assert caught.value.images[0].shape[-1] == 3
 
 
 class Messy(tiny.Normed):
@@ -654,7 +648,7 @@ def test_with_a_screen_the_image_is_shown_in_a_window(monkeypatch):
 
 def test_inline_means_the_notebook_and_no_window(monkeypatch):
     shown, viewed = [], []
-    monkeypatch.setattr(render, "show", lambda images: shown.append(reds([images])))
+    monkeypatch.setattr(render, "show", lambda images, channels: shown.append(reds([images])))
     monkeypatch.setattr(render, "view", viewed.append)
     rendered(show_inline=True, show_image=True, thresholds=(1, 2))
     assert shown == [[0.375]]
@@ -665,8 +659,8 @@ def test_inline_and_verbose_shows_the_thresholds(monkeypatch):
     from lucent.optvis import callbacks
 
     shown = []
-    monkeypatch.setattr(render, "show", lambda images: shown.append(reds([images])))
-    monkeypatch.setattr(callbacks, "show", lambda images: shown.append(reds([images])))
+    monkeypatch.setattr(render, "show", lambda images, channels: shown.append(reds([images])))
+    monkeypatch.setattr(callbacks, "show", lambda images, channels: shown.append(reds([images])))
     rendered(show_inline=True, verbose=True, thresholds=(0, 2))
     assert shown == [[0.25], [0.375], [0.375]]
 
@@ -718,7 +712,7 @@ def test_export_writes_grey_colour_and_transparent_pictures(channels, mode, tmp_
 
 
 def test_export_refuses_what_is_no_picture(tmp_path):
-    for channels, name, text in ((2, "a.png", "1, 3 or 4"), (4, "a.jpg", "png"), (3, "a", "png")):
+    for channels, name, text in ((4, "a.jpg", "png"), (3, "a", "png")):
         with pytest.raises(InputError, match=re.escape(text)):
             export(torch.zeros(1, channels, 2, 2), tmp_path / name)
     assert os.listdir(tmp_path) == []
@@ -806,3 +800,33 @@ def test_nothing_is_assumed_where_nothing_is_needed():
     # A warning of lucent that is not expected is an error here.
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
     assert len(rendered(model, "0:1", preprocess=False, fixed_image_size=8)) == 1
+
+
+class Spectrum(nn.Module):
+    """What becomes of the axes cannot be told from how it comes about."""
+
+    spec = tiny.PLAIN
+
+    def __init__(self):
+        super().__init__()
+        self.amplitude = nn.Identity()
+
+    def forward(self, x):
+        return self.amplitude(torch.fft.rfft2(x).abs().movedim(1, -1))
+
+
+@pytest.mark.parametrize("layout", ["NHWC", {"amplitude": "NHWC"}])
+def test_a_layout_that_cannot_be_found_out_can_be_said(layout):
+    def image():
+        return param.image(5, decorrelate=False)
+
+    with pytest.raises(LayerError, match="layout={'amplitude': 'NHWC'}"):
+        render_vis(Spectrum(), "amplitude:2", image, thresholds=(1,), **QUIET)
+    options = {"thresholds": (1,), "transforms": [], "layout": layout, "seed": 0}
+    (picture,) = render_vis(Spectrum(), "amplitude:2", image, **options, **QUIET)
+    (other,) = render_many(Spectrum(), ["amplitude:2"], image, **options)
+    set_seed(0)
+    start = tensor_to_img_array(image()().detach())
+    np.testing.assert_array_equal(picture[..., :2], start[..., :2])
+    assert (picture[..., 2] != start[..., 2]).all()
+    np.testing.assert_allclose(picture[0], other.images[0], rtol=0, atol=1e-6)

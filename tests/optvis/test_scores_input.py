@@ -50,6 +50,7 @@ T = Pass(
     fc=normal(3, 6, seed=1),
     one=normal(1, 4, 5, 8, seed=2),
     tokens=normal(3, 7, 4, seed=3),
+    scores=normal(3, seed=3),
     video=normal(2, 4, 2, 3, 5, seed=4),
     input=normal(3, 3, 6, 7, seed=5),
 )
@@ -179,20 +180,20 @@ def test_image_without_alpha(made):
 @pytest.mark.parametrize(
     "made",
     [
-        channel_weight("tokens", np.ones(4)),
-        neuron_weight("tokens", None),
-        localgroup_weight("tokens"),
-        direction("tokens", np.ones(7)),
-        direction_neuron("tokens", np.ones(7)),
-        whitened_direction("tokens", np.ones(4), whitening=np.eye(4)),
-        diversity("tokens"),
-        channel_interpolate("tokens", 0, "conv", 0),
-        activation_difference("tokens", transform_f=gram),
+        channel_weight("scores", np.ones(4)),
+        neuron_weight("scores", None),
+        localgroup_weight("scores"),
+        direction("scores", np.ones(7)),
+        direction_neuron("scores", np.ones(7)),
+        whitened_direction("scores", np.ones(4), whitening=np.eye(4)),
+        diversity("scores"),
+        channel_interpolate("scores", 0, "conv", 0),
+        activation_difference("scores", transform_f=gram),
     ],
     ids=lambda made: made.name,
 )
-def test_channel_axis_that_cannot_be_told(made):
-    assert "whose channel axis cannot be told; expected (B, C) or (B, C, H, W)" in refused(made)
+def test_layer_without_channels(made):
+    assert "which has no channels; expected (B, C) or (B, C, *spatial)" in refused(made)
 
 
 @pytest.mark.parametrize(

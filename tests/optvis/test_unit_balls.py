@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from reference import seeded
+from reference import normal, seeded
 
 from lucent.errors import InputError
 from lucent.optvis import param
@@ -130,3 +130,16 @@ def test_preconditioned_values_move_alike():
 def test_ball_that_cannot_be(make):
     with pytest.raises(InputError, match="whole numbers of at least 1"):
         make((0, 3))
+
+
+@pytest.mark.parametrize("constrain", [constrain_L2, constrain_L_inf])
+def test_vectorised_over_rows_a_ball_is_one_for_each(constrain):
+    rows, towards = normal(4, 3).requires_grad_(), normal(4, 3, seed=1)
+    together = torch.vmap(constrain)(rows)
+    (gradient,) = torch.autograd.grad((together * towards).sum(), rows)
+    for n, row in enumerate(rows.detach()):
+        row.requires_grad_()
+        alone = constrain(row)
+        (own,) = torch.autograd.grad((alone * towards[n]).sum(), row)
+        torch.testing.assert_close(together[n], alone, rtol=0, atol=1e-15)
+        torch.testing.assert_close(gradient[n], own, rtol=0, atol=1e-15)

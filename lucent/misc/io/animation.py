@@ -11,6 +11,8 @@ from PIL import Image
 
 from lucent.errors import InputError
 from lucent.misc.io.pictures import (
+    Channels,
+    Domain,
     Picture,
     channels_last,
     coloured,
@@ -30,7 +32,7 @@ _CRF = "18"
 
 
 def frames_of(
-    sequence: Picture | Sequence[Picture], domain: tuple[float, float] | None
+    sequence: Picture | Sequence[Picture], domain: Domain, channels: Channels | None = None
 ) -> list[Image.Image]:
     """Return the pictures of a sequence.
 
@@ -39,19 +41,24 @@ def frames_of(
             a batch is laid out in a row. A single picture is a sequence of one.
         domain: the values that become black and white, None for the smallest and the largest of
             all; bytes are taken as they are unless it is another interval than (0, 1).
+        channels: see `coloured`.
 
     Raises:
         InputError: there is no picture, or their shapes differ.
     """
     items = sequence if isinstance(sequence, Sequence) else pictures_of(sequence)
-    arrays = [coloured(channels_last(item)) for item in items]
+    arrays = [channels_last(item) for item in items]
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1:
         raise InputError(
             "An animation takes at least one picture, all of one shape; got "
             f"{sorted(shapes) or 'none'}."
         )
-    pictures = in_bytes(np.stack(arrays), domain)
+    frames = np.stack(arrays)
+    if frames.ndim > 3:
+        # Together, because the brightest of all sets the scale.
+        frames = coloured(frames, domain, channels)
+    pictures = in_bytes(frames, domain)
     return [to_pil(tiled(picture) if picture.ndim > 3 else picture) for picture in pictures]
 
 

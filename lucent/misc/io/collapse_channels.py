@@ -39,6 +39,13 @@ def hue_to_rgb(ang: float, warp: bool = True) -> np.ndarray:
     return colour / np.linalg.norm(colour)
 
 
+def _hues(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise InputError(f"An array of shape {array.shape} has no channels to make colours of.")
+    count = array.shape[-1]
+    return np.stack([hue_to_rgb(360 * n / count) for n in range(count)])
+
+
 def sparse_channels_to_rgb(array: np.ndarray) -> np.ndarray:
     """Return colours of channels: the hue tells which is active, white that several are.
 
@@ -51,11 +58,7 @@ def sparse_channels_to_rgb(array: np.ndarray) -> np.ndarray:
     Raises:
         InputError: there is no channel.
     """
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise InputError(f"An array of shape {array.shape} has no channels to make colours of.")
-    count = array.shape[-1]
-    hues = np.stack([hue_to_rgb(360 * n / count) for n in range(count)])
-    rgb = array @ hues + (array.sum(-1) - array.max(-1))[..., None]
+    rgb = array @ _hues(array) + (array.sum(-1) - array.max(-1))[..., None]
     length = np.linalg.norm(rgb, axis=-1, keepdims=True)
     scale = np.linalg.norm(array, axis=-1, keepdims=True) / np.where(length == 0, 1, length)
     return rgb * scale
@@ -77,3 +80,30 @@ def collapse_channels(array: np.ndarray) -> np.ndarray:
         array = array * 1.0  # the negative of the smallest integer does not exist
         array = np.concatenate([np.maximum(array, 0), np.maximum(-array, 0)], axis=-1)
     return sparse_channels_to_rgb(array)
+
+
+def collapse_image(array: np.ndarray) -> np.ndarray:
+    """Return colours of an image of any number of channels, grey where all of them are 0.5.
+
+    A channel adds its hue where it is brighter than that, and takes it away where it is darker, as
+    red, green and blue do in a picture. Where all of two or more channels are alike, their hues
+    make grey. The contrast is reduced as far as nothing is clipped.
+
+    Args:
+        array: (..., C), in [0, 1].
+
+    Returns:
+        (..., 3), in [0, 1].
+
+    Raises:
+        InputError: there is no channel.
+
+    >>> collapse_image(np.array([[1.0, 0.5, 0.5], [0.5, 0.5, 0.0]])).tolist()
+    [[1.0, 0.5, 0.5], [0.5, 0.5, 0.0]]
+    """
+    hues = _hues(array)
+    together = hues.sum(0)
+    if together.all():  # one hue alone makes no grey
+        hues = hues * (max(1.0, together.mean()) / together)
+    rgb = (np.clip(array, 0, 1) - 0.5) @ hues
+    return 0.5 + rgb / max(1.0, 2 * np.abs(rgb).max(initial=0))

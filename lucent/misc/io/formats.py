@@ -10,6 +10,7 @@ from typing import Any
 from lucent.errors import InputError, suggestion
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+STACKS = (".tif", ".tiff")
 TEXTS = (".txt", ".md")
 PICKLES = (".pickle", ".pkl")
 #: What Pillow's writers of these pictures take; they ignore all else.

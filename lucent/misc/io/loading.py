@@ -23,13 +23,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 from lucent.errors import InputError, LucentError, WeightsError
 from lucent.files import fetch
 from lucent.misc.io.formats import (
     PICKLES,
     PICTURES,
+    STACKS,
     TEXTS,
     check_options,
     ending_of,
@@ -85,8 +86,9 @@ def load(
 
     Returns:
         Of a picture an array (H, W, 3), or with transparency (H, W, 4), float32 in [0, 1]: upright
-        as the camera was held, the first one of an animation. Of .npy an array, of .npz a dict of
-        arrays, of .json what it holds, of .txt and .md a str.
+        as the camera was held, the first one of an animation. Of a .tif or .tiff with floats or
+        several pages an array (pages, H, W) or (pages, H, W, C) of the numbers in it. Of .npy an
+        array, of .npz a dict of arrays, of .json what it holds, of .txt and .md a str.
 
     Raises:
         InputError: the format is unknown or unsafe, or has no such option.
@@ -205,6 +207,16 @@ def _picture(data: bytes, unsafe: bool, *, size: tuple[int, int] | None = None) 
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
 
 
+def _tiff(data: bytes, unsafe: bool, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as file:
+        pages = getattr(file, "n_frames", 1)
+        if pages == 1 and (file.mode != "F" or size is not None):
+            return _picture(data, unsafe, size=size)
+        if size is not None:
+            raise InputError(f"size={size!r} is for a single picture, not for {pages} pages.")
+        return np.stack([channels_last(page.copy()) for page in ImageSequence.Iterator(file)])
+
+
 def _checked_size(size: Any) -> tuple[int, int]:
     sides = np.asarray(size)
     if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
@@ -242,6 +254,7 @@ def _pickle(data: bytes, unsafe: bool) -> Any:
 
 _READERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys((*PICTURES, ".gif"), _picture),
+    **dict.fromkeys(STACKS, _tiff),
     **dict.fromkeys(TEXTS, _text),
     **dict.fromkeys(PICKLES, _pickle),
     ".npy": _npy,

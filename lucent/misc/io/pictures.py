@@ -6,18 +6,23 @@ import math
 import os
 from collections.abc import Sequence
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from lucent.errors import InputError
-from lucent.misc.io.collapse_channels import collapse_channels
+from lucent.misc.io.collapse_channels import collapse_channels, collapse_image
 from lucent.util import atomic_write
 
 #: What a picture may be given as.
 Picture = np.ndarray | torch.Tensor | Image.Image
+
+#: The values that become black and white; None for the smallest and the largest.
+Domain = tuple[float, float] | None
+#: How channels are shown: as colours by hue, or each as a grey picture.
+Channels = Literal["hue", "tiles"]
 
 # Grey, RGB, RGBA.
 _CHANNELS = (1, 3, 4)
@@ -85,11 +90,80 @@ def _of_pil(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
 
 
-def coloured(array: np.ndarray) -> np.ndarray:
-    """Return an array (..., H, W, C) with colours by hue where C is not that of a picture."""
-    if array.ndim < 3 or array.shape[-1] in _CHANNELS:
+def coloured(
+    array: np.ndarray,
+    domain: Domain = (0, 1),
+    channels: Channels | None = None,
+    *,
+    image: bool | None = None,
+) -> np.ndarray:
+    """Return an array (..., H, W, C) as pictures: other than 1, 3 or 4 channels become colours.
+
+    Args:
+        array: an image, for which 0.5 in all channels is grey (see `collapse_image`), or
+            activations, for which 0 is black (see `collapse_channels`), darkened where they would
+            be too bright.
+        domain: the values that count as 0 and 1; None is for activations of any size. Bytes count
+            as 0 to 1 from 0 to 255, unless the domain is another interval than (0, 1).
+        channels: "hue" makes colours of any number, "tiles" a grey picture for each channel side by
+            side; None is as above.
+        image: whether it is an image; None takes for one what lies within the domain and has its
+            mean nearer to the middle of it than to the lower end.
+
+    Returns:
+        (..., H', W', 1, 3 or 4), in the domain given.
+
+    Raises:
+        InputError: there is no such way to show channels, or the domain is empty.
+    """
+    if channels not in (None, *get_args(Channels)):
+        raise InputError(
+            f"channels={channels!r} is unknown: it is 'hue', 'tiles', or None for colours where "
+            "there are other than 1, 3 or 4 channels."
+        )
+    if array.ndim < 3 or (channels is None and array.shape[-1] in _CHANNELS):
         return array
-    return collapse_channels(array / 255 if array.dtype == np.uint8 else array)
+    if array.dtype == np.uint8 and (domain is None or tuple(domain) == (0, 1)):
+        array = array / 255
+        domain = domain or (0, 1)
+    if channels == "tiles":
+        return _channel_tiles(array, domain)
+    if domain is None:
+        return collapse_channels(array)
+    low, high = checked_interval(domain)
+    values = (array - low) / (high - low)
+    if _is_image(values) if image is None else image:
+        return low + (high - low) * collapse_image(values)
+    colours = collapse_channels(values)
+    return low + (high - low) * colours / max(1.0, colours.max(initial=0))
+
+
+def checked_interval(limits: Sequence[float]) -> Sequence[float]:
+    """Return two numbers in ascending order.
+
+    Raises:
+        InputError: they are not.
+    """
+    if len(limits) != 2 or not (np.isfinite(limits).all() and limits[0] < limits[1]):
+        raise InputError(
+            f"The domain ({', '.join(map(str, limits))}) is no interval: give two finite numbers, "
+            "the smaller first, such as domain=(0, 1), and an array without NaN and infinite "
+            "values."
+        )
+    return limits
+
+
+def _is_image(values: np.ndarray) -> bool:
+    return bool(values.size and values.min() >= 0 and values.max() <= 1 and values.mean() > 1 / 4)
+
+
+def _channel_tiles(array: np.ndarray, domain: Domain) -> np.ndarray:
+    """Return the channels of (..., H, W, C) side by side, (..., H', W', 1)."""
+    if array.ndim > 3:
+        return np.stack([_channel_tiles(one, domain) for one in array])
+    planes = np.moveaxis(array, -1, 0)[..., None]
+    high = array.max() if domain is None else domain[1]
+    return tiled(planes, _near_square(len(planes)), gap=1, white=high)
 
 
 def to_pil(array: Picture) -> Image.Image:
@@ -155,7 +229,11 @@ def over_white(picture: Image.Image) -> Image.Image:
 
 
 def tiled(
-    images: np.ndarray | Sequence[np.ndarray], columns: int | None = None, *, gap: int = 0
+    images: np.ndarray | Sequence[np.ndarray],
+    columns: int | None = None,
+    *,
+    gap: int = 0,
+    white: float | None = None,
 ) -> np.ndarray:
     """Return a batch of pictures as one, row by row.
 
@@ -164,6 +242,7 @@ def tiled(
             of each are laid out in a square first, a pixel apart.
         columns: pictures in a row; None puts all in one.
         gap: white pixels between them.
+        white: value of these; None is 1, of bytes 255.
 
     Returns:
         (H', W', C) of the dtype given.
@@ -185,13 +264,63 @@ def tiled(
         )
     count, height, width, channels = batch.shape
     rows = -(-count // columns)
-    white = 255 if batch.dtype == np.uint8 else 1
+    if white is None:
+        white = 255 if batch.dtype == np.uint8 else 1
     shape = (rows * (height + gap) - gap, min(columns, count) * (width + gap) - gap, channels)
     sheet = np.full(shape, white, dtype=batch.dtype)
     for n, picture in enumerate(batch):
         y, x = (n // columns) * (height + gap), (n % columns) * (width + gap)
         sheet[y : y + height, x : x + width] = picture
     return sheet
+
+
+def side_by_side(
+    images: np.ndarray, columns: int | None = None, *, channels: Channels | None = None
+) -> np.ndarray:
+    """Return a batch of images as one picture.
+
+    Args:
+        images: (B, H, W, C), or (B, D, H, W, C), whose slices are laid out in a square; in [0, 1].
+        columns: images in a row; None puts all in one.
+        channels: see `coloured`.
+
+    Returns:
+        (H', W', C') with C' = 1, 3 or 4.
+
+    Raises:
+        InputError: they are no batch.
+    """
+    if images.ndim not in (4, 5):
+        raise InputError(
+            f"An array of shape {images.shape} is no batch of images (B, H, W, C) or volumes "
+            "(B, D, H, W, C): put a single one into a batch with array[None]."
+        )
+    each = [coloured(one, channels=channels, image=True) for one in images]
+    # What is a sheet itself must not run into the next one.
+    return tiled(each, columns, gap=4 if images.ndim > 4 or channels == "tiles" else 0)
+
+
+def through_depth(volumes: np.ndarray) -> np.ndarray:
+    """Return the slices of volumes as the pictures of an animation, the batch side by side.
+
+    Args:
+        volumes: (B, D, H, W, C).
+
+    Returns:
+        (D, H, B * W, C).
+
+    Raises:
+        InputError: they are no volumes.
+
+    >>> through_depth(np.zeros((2, 5, 8, 8, 3))).shape
+    (5, 8, 16, 3)
+    """
+    if volumes.ndim != 5:
+        raise InputError(
+            f"An array of shape {volumes.shape} is no batch of volumes (B, D, H, W, C): put a "
+            "single one into a batch with array[None]."
+        )
+    return np.concatenate([*volumes], axis=2)
 
 
 def contact_sheet(
@@ -223,7 +352,8 @@ def contact_sheet(
     >>> contact_sheet(np.zeros((3, 8, 8, 3)), columns=2, gap=4).shape
     (20, 20, 3)
     """
-    arrays = [tiled([one]) if one.ndim > 3 else one for one in pictures_of(images)]
+    arrays = [coloured(one) for one in pictures_of(images)]
+    arrays = [tiled([one]) if one.ndim > 3 else one for one in arrays]
     pictures = [_fitted(over_white(to_pil(array)), width) for array in arrays]
     if captions is not None and len(captions) != len(pictures):
         raise InputError(f"There are {len(pictures)} pictures but {len(captions)} captions.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import os
@@ -20,6 +21,7 @@ from lucent.misc.io.animation import animated, frames_of, mp4
 from lucent.misc.io.formats import (
     PICKLES,
     PICTURES,
+    STACKS,
     TEXTS,
     check_options,
     ending_of,
@@ -27,7 +29,10 @@ from lucent.misc.io.formats import (
     unknown_ending,
 )
 from lucent.misc.io.pictures import (
+    Channels,
+    Domain,
     as_numpy,
+    coloured,
     over_white,
     pictures_of,
     tiled,
@@ -47,17 +52,19 @@ def save(
     """Write something to a file, which appears under its name when it is complete.
 
     Args:
-        thing: for .png, .jpg and .webp a picture of 1, 3 or 4 channels as `show` takes it, several
-            side by side, Pillow's as it is; for .gif and .mp4 pictures (T, H, W, C), or a list of
-            pictures or batches such as `render_vis` returns; for .npy an array; for .npz a dict or
-            a list of arrays; for .json what JSON knows, and arrays, sets and what has a method
+        thing: for .png, .jpg and .webp a picture as `show` takes it, several side by side, Pillow's
+            as it is; for .gif and .mp4 pictures (T, H, W, C), or a list of pictures or batches such
+            as `render_vis` returns; for .tif and .tiff pictures or volumes, of which each channel
+            of each slice becomes a page of 32-bit floats; for .npy an array; for .npz a dict or a
+            list of arrays; for .json what JSON knows, and arrays, sets and what has a method
             `to_json`; for .txt and .md a str or a list of lines; for any other ending a str.
         path: its ending chooses the format, and a further .xz compresses by LZMA; missing folders
             are made.
         allow_unsafe_formats: write Python objects too, to .pickle, .npy and .npz.
         options: for pictures `domain=(0, 1)`, the values that become black and white (None for the
-            smallest and the largest), `columns` of several, and what Pillow's writer takes, such as
-            `quality=95`; for videos `domain` and `fps=10`, pictures a second; for .json `indent=2`.
+            smallest and the largest), `channels` ("hue" or "tiles", see `show`), `columns` of
+            several, and what Pillow's writer takes, such as `quality=95`; for videos `domain`,
+            `channels` and `fps=10`, pictures a second; for .json `indent=2`.
 
     Returns:
         What was written: the "type", the "url" and, of pictures and arrays, the "shape".
@@ -106,19 +113,24 @@ def _picture(
     thing: Any,
     target: _Target,
     *,
-    domain: tuple[float, float] | None = (0, 1),
+    domain: Domain = (0, 1),
     columns: int | None = None,
+    channels: Channels | None = None,
     **options: Any,
 ) -> Facts:
-    picture = thing if isinstance(thing, Image.Image) else _one_picture(thing, domain, columns)
+    picture = thing
+    if not isinstance(thing, Image.Image):
+        picture = _one_picture(thing, domain, columns, channels)
     write_picture(picture, target.file, target.ending, **options)
     return {"type": "image", "shape": (picture.height, picture.width, len(picture.getbands()))}
 
 
 def _one_picture(
-    thing: Any, domain: tuple[float, float] | None, columns: int | None
+    thing: Any, domain: Domain, columns: int | None, channels: Channels | None
 ) -> Image.Image:
-    pictures = [in_bytes(picture, domain) for picture in pictures_of(thing)]
+    pictures = [
+        in_bytes(coloured(picture, domain, channels), domain) for picture in pictures_of(thing)
+    ]
     if not pictures:
         raise InputError(
             f"{_described(thing)} is no picture: expected an array (H, W) or (H, W, C), a tensor "
@@ -132,13 +144,31 @@ def _video(
     thing: Any,
     target: _Target,
     *,
-    domain: tuple[float, float] | None = (0, 1),
+    domain: Domain = (0, 1),
     fps: float = 10,
+    channels: Channels | None = None,
 ) -> Facts:
-    frames = [over_white(frame) for frame in frames_of(thing, domain)]
+    frames = [over_white(frame) for frame in frames_of(thing, domain, channels)]
     data = mp4(frames, fps=fps) if target.ending == ".mp4" else animated(frames, "gif", fps=fps)
     target.file.write(data)
     return {"type": "video", "shape": (len(frames), frames[0].height, frames[0].width, 3)}
+
+
+def _tiff(thing: Any, target: _Target) -> Facts:
+    """Write a page of floats for each image, slice and channel."""
+    arrays = pictures_of(thing)
+    if not arrays or len({array.shape for array in arrays}) > 1:
+        raise InputError(
+            f"{_described(thing)} is no stack of pages: a {target.ending} file takes an array "
+            "(H, W), (H, W, C) or (B, *spatial, C), or a tensor with its channels in front."
+        )
+    batch = np.stack([array[..., None] if array.ndim == 2 else array for array in arrays])
+    pages = np.moveaxis(batch, -1, -3).reshape(-1, *batch.shape[-3:-1])
+    first, *others = [Image.fromarray(page.astype(np.float32)) for page in pages]
+    buffer = io.BytesIO()  # Pillow reads what it has written
+    first.save(buffer, "TIFF", save_all=True, append_images=others)
+    target.file.write(buffer.getvalue())
+    return {"shape": pages.shape}
 
 
 def _npy(thing: Any, target: _Target) -> Facts:
@@ -220,6 +250,7 @@ _WRITERS: dict[str, Callable[..., Facts]] = {
     **dict.fromkeys(PICTURES, _picture),
     **dict.fromkeys(TEXTS, _text),
     **dict.fromkeys(PICKLES, _pickle),
+    **dict.fromkeys(STACKS, _tiff),
     ".gif": _video,
     ".mp4": _video,
     ".npy": _npy,

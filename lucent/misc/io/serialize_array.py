@@ -8,7 +8,13 @@ import io
 import numpy as np
 
 from lucent.errors import InputError, suggestion
-from lucent.misc.io.pictures import Picture, channels_last, to_bytes, to_pil
+from lucent.misc.io.pictures import (
+    Picture,
+    channels_last,
+    checked_interval,
+    to_bytes,
+    to_pil,
+)
 
 #: The dtypes for which JavaScript has an array.
 JS_ARRAY_TYPES = frozenset(
@@ -88,13 +94,7 @@ def in_bytes(array: np.ndarray, domain: tuple[float, float] | None) -> np.ndarra
     limits = (array.min(), array.max()) if domain is None else tuple(domain)
     if domain is None and limits[0] == limits[1]:  # what has no contrast is black
         limits = limits[0], limits[0] + 1
-    if len(limits) != 2 or not (np.isfinite(limits).all() and limits[0] < limits[1]):
-        raise InputError(
-            f"The domain ({', '.join(map(str, limits))}) is no interval: give two finite numbers, "
-            "the smaller first, such as domain=(0, 1), and an array without NaN and infinite "
-            "values."
-        )
-    low, high = limits
+    low, high = checked_interval(limits)
     return to_bytes((array - low) / (high - low))
 
 

@@ -13,7 +13,15 @@ from lucent.errors import InputError
 from lucent.misc.io.animation import animated, frames_of
 from lucent.misc.io.collapse_channels import collapse_channels
 from lucent.misc.io.mesh_viewer import mesh_page
-from lucent.misc.io.pictures import Picture, channels_last, coloured, pictures_of, tiled
+from lucent.misc.io.pictures import (
+    Channels,
+    Domain,
+    Picture,
+    channels_last,
+    coloured,
+    pictures_of,
+    tiled,
+)
 from lucent.misc.io.serialize_array import (
     _normalize_array,
     _serialize_normalized_array,
@@ -33,8 +41,6 @@ __all__ = [
     "textured_mesh",
 ]
 
-Domain = tuple[float, float] | None
-
 
 def show(
     thing: Any,
@@ -44,22 +50,28 @@ def show(
     width: int | None = None,
     w: int | None = None,
     fmt: str = "png",
+    channels: Channels | None = None,
 ) -> None:
     """Show a picture, several in a row, or anything else as it prints, in the notebook.
 
     Args:
         thing: an array (H, W), (H, W, C), (B, H, W, C) or of volumes (B, D, H, W, C), a tensor with
-            its channels before H (or D), a picture of Pillow's, or a list of these. Other than 1,
-            3 or 4 channels become colours by hue; of a volume all slices are shown.
+            its channels before H (or D), a picture of Pillow's, or a list of these. One channel is
+            grey, three are RGB, four RGBA; others become colours, of an image grey where all of
+            them are 0.5, of activations black where all are 0. Of a volume all slices are shown.
         domain: the values that become black and white, None for the smallest and the largest of
             each picture; bytes are taken as they are unless it is another interval than (0, 1).
+            Colours of many activations are darkened where they would exceed it.
         labels: a caption for each of several pictures; None numbers them, [] leaves them out.
         width: of each on the page, in pixels; None takes its own.
         w: Lucid's name of the width.
         fmt: png, jpg or webp: what the page holds the pictures as.
+        channels: "hue" makes colours of any number of channels, "tiles" a grey picture of each,
+            side by side.
 
     Raises:
-        InputError: there is another number of labels than of pictures, or a value is NaN.
+        InputError: there is another number of labels than of pictures, a value is NaN, or channels
+            cannot be shown so.
     """
     width = w if width is None else width
     pictures = pictures_of(thing)
@@ -68,13 +80,18 @@ def show(
 
         IPython.display.display(thing)  # type: ignore[no-untyped-call]
     elif isinstance(thing, list | tuple) or (not isinstance(thing, Image.Image) and thing.ndim > 3):
-        _display_row(pictures, labels, domain, width, fmt)
+        _display_row(pictures, labels, domain, width, fmt, channels)
     else:
-        image(pictures[0], domain, width, fmt)
+        image(pictures[0], domain, width, fmt, channels=channels)
 
 
 def image(
-    array: Picture, domain: Domain = None, width: int | None = None, fmt: str = "png"
+    array: Picture,
+    domain: Domain = None,
+    width: int | None = None,
+    fmt: str = "png",
+    *,
+    channels: Channels | None = None,
 ) -> None:
     """Show one picture in the notebook.
 
@@ -83,8 +100,9 @@ def image(
         domain: see `show`.
         width: on the page, in pixels; None takes the picture's own.
         fmt: png, jpg or webp.
+        channels: see `show`.
     """
-    _display_html(_image_html(array, width, domain, fmt))
+    _display_html(_image_html(array, width, domain, fmt, channels))
 
 
 def images(
@@ -94,6 +112,7 @@ def images(
     width: int | None = None,
     *,
     fmt: str = "png",
+    channels: Channels | None = None,
 ) -> None:
     """Show several pictures in a row in the notebook.
 
@@ -103,29 +122,36 @@ def images(
         domain: see `show`.
         width: of each on the page, in pixels; None takes its own.
         fmt: png, jpg or webp.
+        channels: see `show`.
 
     Raises:
         InputError: there is another number of labels than of pictures, or no picture.
     """
     if not (pictures := pictures_of(arrays)):
         raise InputError(f"A {type(arrays).__name__} without any picture cannot be shown in a row.")
-    _display_row(pictures, labels, domain, width, fmt)
+    _display_row(pictures, labels, domain, width, fmt, channels)
 
 
 def animate_sequence(
-    sequence: Picture | Sequence[Picture], domain: Domain = (0, 1), fmt: str = "png"
+    sequence: Picture | Sequence[Picture],
+    domain: Domain = (0, 1),
+    fmt: str = "png",
+    *,
+    channels: Channels | None = None,
 ) -> None:
     """Show pictures one after the other in the notebook, a second forth and a second back, forever.
 
     Args:
-        sequence: (T, H, W, C), a tensor (T, C, H, W), or a list of pictures of one size.
+        sequence: (T, H, W, C), a tensor (T, C, H, W), or a list of pictures of one size;
+            `lucent.misc.io.pictures.through_depth` makes one of volumes.
         domain: see `show`; None is for the smallest and the largest value of all.
         fmt: png (exact), webp (smaller) or gif.
+        channels: see `show`.
 
     Raises:
         InputError: there is no picture, their shapes differ, or the format holds only one.
     """
-    frames = frames_of(sequence, domain)
+    frames = frames_of(sequence, domain, channels)
     data = animated([*frames, *frames[-2:0:-1]], fmt, fps=len(frames))
     _display_html(f'<img src="{data_url(data, fmt)}">')
 
@@ -160,14 +186,16 @@ def _display_row(
     domain: Domain,
     width: int | None,
     fmt: str,
+    channels: Channels | None,
 ) -> None:
     captions = range(len(pictures)) if labels is None else labels
     if len(captions) not in (0, len(pictures)):
         raise InputError(f"There are {len(pictures)} pictures but {len(captions)} labels.")
     lines = [f"{escape(str(caption))}<br/>" for caption in captions] or [""] * len(pictures)
+    pages = (_image_html(picture, width, domain, fmt, channels) for picture in pictures)
     cells = (
-        f'<div style="margin-right:10px">{line}{_image_html(picture, width, domain, fmt)}</div>'
-        for line, picture in zip(lines, pictures, strict=True)
+        f'<div style="margin-right:10px">{line}{html}</div>'
+        for line, html in zip(lines, pages, strict=True)
     )
     _display_html(f'<div style="display:flex;flex-flow:row wrap">{"".join(cells)}</div>')
 
@@ -180,19 +208,29 @@ def _display_html(html_str: str) -> None:
 
 
 def _image_html(
-    array: Picture, width: int | None = None, domain: Domain = None, fmt: str = "png"
+    array: Picture,
+    width: int | None = None,
+    domain: Domain = None,
+    fmt: str = "png",
+    channels: Channels | None = None,
 ) -> str:
     size = "" if width is None else f' width="{width}"'
-    url = _image_url(array, fmt, domain=domain)
+    url = _image_url(array, fmt, domain=domain, channels=channels)
     return f'<img src="{url}" style="image-rendering: pixelated;"{size}>'
 
 
 def _image_url(
-    array: Picture, fmt: str = "png", mode: str = "data", quality: int = 90, domain: Domain = None
+    array: Picture,
+    fmt: str = "png",
+    mode: str = "data",
+    quality: int = 90,
+    domain: Domain = None,
+    *,
+    channels: Channels | None = None,
 ) -> str:
     if mode != "data":
         raise InputError(f"mode={mode!r}: pictures are put into the page, which is mode='data'.")
-    picture = _normalize_array(coloured(channels_last(array)), domain)
+    picture = _normalize_array(coloured(channels_last(array), domain, channels), domain)
     if picture.ndim > 3:
         picture = tiled([picture])
     return data_url(_serialize_normalized_array(picture, fmt, quality), fmt)

@@ -6,13 +6,13 @@ The classes keep torch-lucent's names and call signatures: options are given wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lucent.overrides import RedirectedReLU
+from lucent.util import without_autocast
 
 __all__ = [
     "AVGPoolLayer",
@@ -147,16 +147,9 @@ def local_response_norm(
     """
     n = tensor.shape[1]
     # The square of an activation above 255 overflows float16, and a sum in bfloat16 keeps 8 bits.
-    with _without_autocast(tensor.device.type):
+    with without_autocast(tensor.device):
         wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
         band = wide.new_full((n, n), alpha / size).triu(-(size // 2)).tril((size - 1) // 2)
         base = F.conv2d(wide * wide, band[..., None, None], wide.new_full((n,), k))
         normalised = wide * (base.rsqrt() if beta == 0.5 else base.pow(-beta))
     return normalised.to(tensor.dtype)
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    # The meta device, for one, does not know the word.
-    if not torch.amp.is_autocast_available(device_type):
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)

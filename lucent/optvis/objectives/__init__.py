@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from lucent.encoders import Latents
 from lucent.optvis.objectives.base import Objective, Term, as_objective
 from lucent.optvis.objectives.batchwise import alignment, channel_interpolate, diversity
 from lucent.optvis.objectives.directions import (
@@ -12,7 +13,9 @@ from lucent.optvis.objectives.directions import (
     whitened_direction,
     whitened_direction_neuron,
 )
+from lucent.optvis.objectives.embeddings import embedding
 from lucent.optvis.objectives.factories import handle_batch, objective, product, wrap_objective
+from lucent.optvis.objectives.latents import latent, latent_neuron
 from lucent.optvis.objectives.matching import (
     activation_difference,
     dot_compare,
@@ -41,13 +44,15 @@ from lucent.optvis.objectives.penalties import (
     total_variation,
     transparency,
 )
-from lucent.optvis.objectives.reading import Acts, Input
+from lucent.optvis.objectives.reading import Acts, Encoder, Input
 
 __all__ = [
     "L1",
     "L2",
     "Acts",
+    "Encoder",
     "Input",
+    "Latents",
     "Objective",
     "Term",
     "activation_difference",
@@ -65,9 +70,12 @@ __all__ = [
     "direction_neuron",
     "diversity",
     "dot_compare",
+    "embedding",
     "gram",
     "handle_batch",
     "input_diff",
+    "latent",
+    "latent_neuron",
     "localgroup_weight",
     "mean_l1",
     "mean_l2",

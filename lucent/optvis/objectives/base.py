@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lucent.encoders import FrozenEncoder, encoder_name
 from lucent.errors import InputError
 from lucent.hooks import Activations
-from lucent.layers import INPUT, LABELS
+from lucent.layers import INPUT
 from lucent.optvis.objectives.gather import Plan
 from lucent.optvis.objectives.reading import (
     OneImage,
     ScoreFn,
+    channels_first,
     draws_of,
     one_draw,
     one_row,
@@ -32,6 +34,7 @@ from lucent.optvis.objectives.reading import (
     reads_activations,
 )
 from lucent.optvis.objectives.selection import fitted, whole
+from lucent.optvis.objectives.strings import parsed
 from lucent.util import constant
 
 #: Weight of a term as a function of the number of steps done.
@@ -73,10 +76,22 @@ class Term:
         """Return the factor of the score after so many steps."""
         return self.weight if self.schedule is None else self.weight * self.schedule(step)
 
-    def to(self, device: torch.device) -> Term:
-        """Return the term with the numbers and objectives among its arguments on a device."""
-        kinds = parameter_kinds(self.score)
-        moved = ((name, _moved(value, name, kinds[name], device)) for name, value in self.arguments)
+    def to(self, device: torch.device, encoders: dict[int, FrozenEncoder] | None = None) -> Term:
+        """Return the term with numbers, objectives and encoders among its arguments on a device.
+
+        Args:
+            device: of the model.
+            encoders: those that are there already, by the id of what they were made of.
+        """
+        kinds, there = parameter_kinds(self.score), {} if encoders is None else encoders
+        moved = []
+        for name, value in self.arguments:
+            if kinds[name] != "encoder":
+                moved.append((name, _moved(value, name, kinds[name], device)))
+                continue
+            if id(value) not in there:
+                there[id(value)] = FrozenEncoder(value, device)
+            moved.append((name, there[id(value)]))
         return replace(self, arguments=tuple(moved))
 
     def about(self, image: int) -> Term:
@@ -118,7 +133,7 @@ class Term:
             elif kind == "input":
                 given[name] = self._row(T(INPUT), INPUT)
             elif kind == "layer":
-                given[name] = self._row(T(given[name]), given[name])
+                given[name] = self._row(channels_first(T, given[name]), given[name])
         return self.score(**given).mean()
 
     def _row(self, acts: Tensor, layer: str) -> Tensor:
@@ -238,8 +253,8 @@ class Objective:
 
         Terms of one score and one layer are evaluated together there.
         """
-        device = torch.device(device)
-        made = self._with(term.to(device) for term in self.terms)
+        device, encoders = torch.device(device), dict[int, FrozenEncoder]()
+        made = self._with(term.to(device, encoders) for term in self.terms)
         made._plan = Plan(made.terms, device)
         return made
 
@@ -401,7 +416,7 @@ def described(name: str, arguments: Iterable[Any]) -> str:
 
 
 def _argument_text(argument: Any) -> str:
-    text = str(argument)
+    text = encoder_name(argument) if isinstance(argument, nn.Module) else str(argument)
     return "..." if len(text) > 15 or "\n" in text else text
 
 
@@ -410,7 +425,8 @@ def as_objective(obj: Objective | Callable[[Activations], Tensor] | str) -> Obje
 
     Args:
         obj: as a string, `"layer:channel"`, `"layer:channel:x:y"` for one neuron at column x
-            and row y, or `"labels:golden retriever"` for a class by its label.
+            and row y, `"layer:channel@cls"` for one of a class token, or
+            `"labels:golden retriever"` for a class by its label.
 
     Raises:
         InputError: it is none of these.
@@ -420,16 +436,10 @@ def as_objective(obj: Objective | Callable[[Activations], Tensor] | str) -> Obje
     if isinstance(obj, Objective):
         return obj
     if isinstance(obj, str):
-        layer, *unit = (part.strip() for part in obj.split(":"))
-        if layer and len(unit) in (1, 3) and all(number.isdecimal() for number in unit):
-            n_channel, *position = map(int, unit)
-            return neuron(layer, n_channel, *position) if position else channel(layer, n_channel)
-        if layer == LABELS and any(unit):
-            return class_logit(layer, obj.partition(":")[2].strip())
-        raise InputError(
-            f"The objective {obj!r} is not of the form 'layer:channel' or "
-            "'layer:channel:x:y', for example 'mixed4a:476', or 'labels:name'."
-        )
+        layer, unit = parsed(obj)
+        if isinstance(unit, str):
+            return class_logit(layer, unit)
+        return channel(layer, *unit) if len(unit) == 1 else neuron(layer, *unit)
     if callable(obj):
         return Objective(obj)
     raise InputError(

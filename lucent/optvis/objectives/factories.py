@@ -82,7 +82,7 @@ def objective(
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = {
-            name: _as_layer(name, value) if kinds.get(name) == "layer" else _as_value(name, value)
+            name: _AS.get(kinds.get(name, ""), _as_value)(name, value)
             for name, value in bound.arguments.items()
         }
         row = None if whole_batch else _as_row(arguments.pop("batch"))
@@ -192,6 +192,10 @@ def _as_value(name: str, value: Any) -> Any:
             )
         return value.item() if value.dim() == 0 else value
     return value
+
+
+#: How a term keeps an argument of a kind; of other kinds as values.
+_AS: dict[str, Callable[[str, Any], Any]] = {"layer": _as_layer, "encoder": lambda _, value: value}
 
 
 def _as_row(batch: Any) -> int | None:

@@ -13,7 +13,12 @@ from torch import Tensor
 
 from lucent.errors import InputError
 from lucent.layers import INPUT
-from lucent.optvis.objectives.reading import ScoreFn, draws_of, parameter_kinds
+from lucent.optvis.objectives.reading import (
+    ScoreFn,
+    channels_first,
+    draws_of,
+    parameter_kinds,
+)
 from lucent.util import constant
 
 if TYPE_CHECKING:
@@ -104,7 +109,7 @@ class Group:
         Raises:
             InputError: a term does not fit the activations.
         """
-        acts, draws = T(self.layer), 1 if self.layer == INPUT else draws_of(T)
+        acts, draws = channels_first(T, self.layer), 1 if self.layer == INPUT else draws_of(T)
         if (acts.shape, draws) in self.fitting:
             return self._together(acts, draws)
         values = self._checked(T, acts, draws)

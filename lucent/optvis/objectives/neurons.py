@@ -69,6 +69,8 @@ def _neurons(
 ) -> Tensor:
     if acts.dim() == 4:  # a fully connected layer, which has one position
         return acts[rows, :, :, n_channel]
+    if acts.dim() == 5:  # a list of positions, which is a row
+        acts = acts[..., None, :]
     height, width = acts.shape[-2:]
     column, row = width // 2 if x is None else x, height // 2 if y is None else y
     return acts[rows, :, :, n_channel, row, column]

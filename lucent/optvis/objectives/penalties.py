@@ -22,6 +22,7 @@ from lucent.optvis.objectives.selection import (
     spread,
     whole,
 )
+from lucent.util import without_autocast
 
 
 @objective(mapped=True)
@@ -207,8 +208,9 @@ def blur(image: Tensor, size: int = 3) -> Tensor:
     _inner(kernel, 1).fill_(1)
     planes = image.flatten(0, 1)[:, None]
     convolve = F.conv2d if axes == 2 else F.conv3d
-    total = convolve(torch.ones_like(planes[:1]), kernel, padding=size // 2)
-    return (convolve(planes, kernel, padding=size // 2) / total).view_as(image)
+    with without_autocast(image.device):
+        total = convolve(torch.ones_like(planes[:1]), kernel, padding=size // 2)
+        return (convolve(planes, kernel, padding=size // 2) / total).view_as(image)
 
 
 def _sharpness(image: Tensor) -> Tensor:

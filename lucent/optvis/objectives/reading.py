@@ -18,6 +18,8 @@ from lucent.layers import INPUT
 Acts = Annotated[Tensor, "activation of a layer"]
 #: Annotates a parameter of a score that is filled in with the image before transforms.
 Input = Annotated[Tensor, "the image before transforms"]
+#: Annotates a parameter of a score that is an encoder: in a run the score gets a frozen copy of it.
+Encoder = Annotated[Any, "encoder of activations"]
 ScoreFn = Callable[..., Tensor]
 
 
@@ -26,8 +28,8 @@ ScoreFn = Callable[..., Tensor]
 def parameter_kinds(function: Callable[..., Any]) -> dict[str, str]:
     """Tell what each parameter of a score is.
 
-    It is a "layer", the "input", "T", "numbers" where it takes tensors and lists of floats, a
-    "tensor" where it takes no such lists, or another "value".
+    It is a "layer", the "input", "T", an "encoder", "numbers" where it takes tensors and lists of
+    floats, a "tensor" where it takes no such lists, or another "value".
     """
     hints = get_type_hints(function, include_extras=True)
     return {name: _kind(hints.get(name)) for name in inspect.signature(function).parameters}
@@ -40,6 +42,8 @@ def _kind(hint: Any) -> str:
         return "layer"
     if options == get_args(Input):
         return "input"
+    if options == get_args(Encoder):
+        return "encoder"
     if hint is Activations:
         return "T"
     if Tensor in (hint, *options):
@@ -69,6 +73,10 @@ class SomeRows:
 
     def __call__(self, layer: str) -> Tensor:
         return self._part(self._T(layer), layer)
+
+    def channels_first(self, layer: str) -> Tensor:
+        """Return these rows of the activation of a layer, as (B, C, *spatial)."""
+        return self._part(channels_first(self._T, layer), layer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._T, name)
@@ -105,6 +113,12 @@ class OneImage(SomeRows):
         if sample is None or sample.dim() == 0 or len(sample) != len(self._T(INPUT)):
             return sample
         return sample[self._image : self._image + 1]
+
+
+def channels_first(T: Callable[[str], Tensor], layer: str) -> Tensor:
+    """Return the activation of a layer as (B, C, *spatial), as far as `T` knows what that is."""
+    acts: Tensor = getattr(T, "channels_first", T)(layer)
+    return acts
 
 
 def draws_of(T: Callable[[str], Tensor]) -> int:

@@ -35,13 +35,13 @@ def with_channels(acts: Tensor) -> Tensor:
     """Return activations of shape (B, C) or (B, C, *spatial) as they are.
 
     Raises:
-        InputError: they have another rank, so that the channel axis cannot be told.
+        InputError: they have no axis of channels.
     """
-    if acts.dim() in (0, 1, 3):
+    if acts.dim() < 2:
         raise InputError(
-            f"The layer gives a tensor of shape {tuple(acts.shape)}, whose channel axis cannot be "
-            "told; expected (B, C) or (B, C, H, W). Write what you mean: render_vis(model, lambda "
-            "T: -T(layer)[..., n].mean())."
+            f"The layer gives a tensor of shape {tuple(acts.shape)}, which has no channels; "
+            "expected (B, C) or (B, C, *spatial). Write what you mean: render_vis(model, lambda T: "
+            "-T(layer).mean())."
         )
     return acts
 
@@ -71,6 +71,8 @@ def window(acts: Tensor, x: int | None, y: int | None, wx: int = 1, wy: int = 1)
     """
     if with_channels(acts).dim() == 2:
         acts = acts[..., None, None]
+    if acts.dim() == 3:  # a list of positions is a row
+        acts = acts[:, :, None]
     if acts.dim() != 4:
         raise InputError(
             f"A neuron needs a layer that gives (B, C) or (B, C, H, W), not {tuple(acts.shape)}."

@@ -17,7 +17,7 @@ from lucent.optvis._spectrum import (
 )
 from lucent.optvis.param.base import Image
 from lucent.optvis.param.unit_balls import constrain_L_inf
-from lucent.util import constant
+from lucent.util import constant, without_autocast
 
 Squash = Literal["sigmoid", "clip"]
 
@@ -114,7 +114,8 @@ class ValidRGB(Image):
                 f"The colours of an image with {n_channels} channels cannot be "
                 f"decorrelated by a matrix for {n_colours}: use decorrelate=False."
             )
-        colours = torch.einsum("ij,bj...->bi...", matrix, image[:, :n_colours])
+        with without_autocast(image.device):
+            colours = torch.einsum("ij,bj...->bi...", matrix, image[:, :n_colours])
         return torch.cat([colours, image[:, n_colours:]], dim=1)
 
     def _mean(self, image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lucent.errors import InputError
 from lucent.optvis.param.base import Image
 from lucent.optvis.param.spatial import checked_shape, is_count
+from lucent.util import without_autocast
 
 Size = int | Sequence[int]
 Activation = Callable[..., Any]
@@ -117,7 +118,8 @@ class CPPN(Image):
         acts = self._coordinates().expand(batch, -1, -1, -1)
         for i, (weight, bias) in enumerate(layers):
             # A convolution with another kernel for every image of the batch.
-            flat = torch.baddbmm(bias, weight, acts.flatten(2))
+            with without_autocast(acts.device):
+                flat = torch.baddbmm(bias, weight, acts.flatten(2))
             acts = flat.unflatten(2, self.size)
             if i < len(self.activations):
                 acts = F.instance_norm(acts) if self.normalize else acts

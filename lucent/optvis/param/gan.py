@@ -130,10 +130,17 @@ class GanImage(Image):
         gan: the generator. It moves with the image.
         batch: number of images.
         sd: standard deviation of the normal start values of the codes.
+
+    Raises:
+        InputError: it is no generator, or the batch no number of images.
     """
 
     def __init__(self, gan: upconvGAN, batch: int = 1, *, sd: float = 1.0) -> None:
         super().__init__()
+        if not isinstance(gan, upconvGAN):
+            raise InputError(
+                f"The generator has to be one such as param.upconvGAN('fc6'), not {gan!r}."
+            )
         self.gan = gan
         shape = checked_shape((batch, *gan.code_shape))
         like = next(gan.parameters())
@@ -157,6 +164,9 @@ def gan_image(gan: upconvGAN, batch: int | None = None, *, sd: float = 1.0) -> I
         gan: such as `upconvGAN("fc6")`.
         batch: number of images; None is one.
         sd: standard deviation of the normal start values of the codes.
+
+    Raises:
+        InputError: it is no generator, or the batch no number of images.
 
     Source: Nguyen et al. 2016, Synthesizing the preferred inputs for neurons in neural networks via
     deep generator networks (https://arxiv.org/abs/1605.09304).

@@ -152,5 +152,15 @@ def grayscale_image_rgb(
         sd: standard deviation of the normal start values; None is 0.01.
         batch: number of images; None is one.
         options: other keyword arguments of `image`; an `init` has one channel.
+
+    Raises:
+        InputError: there is an `alpha` or another number of channels among the options, or an
+            argument is not what `image` takes.
     """
+    if options.get("alpha") or "channels" in options:
+        wrong = "alpha=True" if options.get("alpha") else f"channels={options['channels']}"
+        raise InputError(
+            f"grayscale_image_rgb makes three equal channels: leave {wrong} out, or take "
+            f"param.image({w}, {wrong}), whose channels differ."
+        )
     return GrayImage(image(w, h, sd, batch, channels=1, **options))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lucent.errors import InputError
+from lucent.util import without_autocast
 
 
 def product(l: Iterable[int]) -> int:  # noqa: E741 - torch-lucent's name
@@ -61,7 +62,8 @@ def resize_bilinear_nd(t: Tensor, target_shape: Sequence[int]) -> Tensor:
         if t.shape[d] == 1:
             t = t.expand(*t.shape[:d], size, *t.shape[d + 1 :])
         elif t.shape[d] != size:
-            t = F.linear(t.movedim(d, -1), _ramps(t.shape[d], size, like=t)).movedim(-1, d)
+            with without_autocast(t.device):
+                t = F.linear(t.movedim(d, -1), _ramps(t.shape[d], size, like=t)).movedim(-1, d)
     return t
 
 

@@ -13,15 +13,20 @@ from lucent.optvis.param.spatial import checked_shape
 
 
 class _ScaleIntoBall(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x)
-        ctx.save_for_backward(x, norm)
-        return x / norm.clamp(min=1)
+    def forward(x: Tensor) -> Tensor:
+        return x / torch.linalg.vector_norm(x).clamp(min=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x, norm), (grad,) = ctx.saved_tensors, grads
+        (x,), (grad,) = ctx.saved_tensors, grads
+        norm = torch.linalg.vector_norm(x)
         direction = x / norm.clamp(min=1)
         along = (direction * grad).sum()
         # The step goes against the gradient: it leads out of the ball where the two are opposed.
@@ -30,11 +35,16 @@ class _ScaleIntoBall(torch.autograd.Function):
 
 
 class _Clip(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, precondition: bool) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.precondition = precondition
+    def forward(x: Tensor, precondition: bool) -> Tensor:
         return x.clamp(-1, 1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, bool], output: Tensor) -> None:
+        x, ctx.precondition = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -28,6 +28,7 @@ from lucent.optvis.transform.pixelwise import (
 from lucent.optvis.transform.spatial import _rads2angle as _rads2angle
 from lucent.optvis.transform.spatial import _roundup as _roundup
 from lucent.optvis.transform.spatial import box_crop, homography, random_rotate, random_scale
+from lucent.optvis.transform.volumes import tumble
 from lucent.util import old_device
 
 #: Lucid's default list. The angle 0 is drawn with probability 6/26.
@@ -38,6 +39,10 @@ standard_transforms = [
     random_rotate([*range(-10, 11), *[0] * 5]),
     jitter(4),
 ]
+
+#: The same for volumes, sampled once: moved by up to 6 voxels, scaled by 0.9 to 1.1, turned by up
+#: to 10 degrees.
+standard_volume_transforms = [tumble()]
 
 __all__ = [
     "AffineTransform",
@@ -72,6 +77,8 @@ __all__ = [
     "saturation",
     "scheduled",
     "standard_transforms",
+    "standard_volume_transforms",
+    "tumble",
 ]
 
 

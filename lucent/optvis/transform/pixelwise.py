@@ -22,7 +22,7 @@ from lucent.optvis.transform.draws import (
     uniform,
 )
 from lucent.optvis.transform.kinds import RandomTransform
-from lucent.util import constant
+from lucent.util import constant, without_autocast
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class GaussianBlur(RandomTransform):
             # Normalised exponentials of -distance^2 / 2, so the softmax of the exponents.
             weights = (distance.square() / -2).softmax(dim=-1).to(image.dtype)
             weights = weights.view(-1, *[1] * (image.dim() - 3), n, n)
-            image = (weights @ image.movedim(axis, -2)).movedim(-2, axis)
+            with without_autocast(image.device):
+                image = (weights @ image.movedim(axis, -2)).movedim(-2, axis)
         return image
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lucent.util import constant
+from lucent.util import constant, without_autocast
 
 #: (height, width) in pixels.
 Size = tuple[int, int]
@@ -164,10 +163,8 @@ def _softened(image: Tensor, spacing: Tensor) -> Tensor:
     """
     x, y = spacing.clamp_min(1).to(image.dtype).unbind(dim=1)
     rows, columns = (_triangles(width, n) for width, n in zip((y, x), size_of(image), strict=True))
-    device = image.device.type
-    # Autocast, which not every device knows, would round the values to eight bits.
-    known = torch.amp.is_autocast_available(device)
-    with torch.autocast(device, enabled=False) if known else nullcontext():
+    # Autocast would round the values to eight bits.
+    with without_autocast(image.device):
         return rows @ image @ columns.mT
 
 

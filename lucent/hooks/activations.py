@@ -9,18 +9,22 @@ layers run. So the real passes know where to stop.
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from lucent.encoders import NamedLatents
 from lucent.errors import InputError, LayerError, LucentWarning
-from lucent.layers import INPUT, Address, LayerNames, pick, unwrap
+from lucent.hooks.axes import KnownLayouts
+from lucent.hooks.functions import FunctionCalls
+from lucent.hooks.misfit import misfit
+from lucent.hooks.parts import attention_part
+from lucent.layers import INPUT, Address, LayerNames, pick, run_model, unwrap
 from lucent.util import kept_buffers
 
 if TYPE_CHECKING:
@@ -31,13 +35,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What torch says of an image that does not fit.
-_CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
-_RANK = re.compile(r"input to conv([23])d|weight of size \[(\d+(?:, \d+){3,4})\]")
-_TOO_SMALL = ("can't be greater than actual input size", "Output size is too small")
-
 #: A module and which of its calls in one forward pass.
 Position = tuple[str, int]
+
+
+# Before the first pass.
+_NO_IMAGE = torch.empty(0)
 
 
 class _Stop(BaseException):
@@ -62,6 +65,9 @@ class Activations:
         truncate: stop the forward pass after the last layer needed.
         aliases: further layer names, each with the name it stands for; None takes those of the
             model's spec, if it has one.
+        layout: which axis is which, where that cannot be found out: a letter for each axis, N
+            batch, C channels, D H W space, L tokens, such as "NHWC". A mapping from layer names to
+            such texts is for these layers, whatever is found out.
 
     Attributes:
         step: number of optimisation steps done so far.
@@ -83,6 +89,7 @@ class Activations:
         *,
         truncate: bool = True,
         aliases: Mapping[str, str] | None = None,
+        layout: str | Mapping[str, str] | None = None,
     ) -> None:
         self.step = 0
         self.labels: Sequence[str] = ()
@@ -91,25 +98,40 @@ class Activations:
         self.sample: Tensor | None = None
         self.hand_out: Callable[[Tensor], Tensor] = lambda acts: acts
         self._model = unwrap(model)
+        if self._model is not model:
+            inside = type(self._model).__name__
+            logger.info("Using the %s inside a %s.", inside, type(model).__name__)
         self._names = LayerNames(self._model, aliases)
+        self._named = NamedLatents(self._model)
         self._truncate = truncate
         self._recording = layers is None
         self._resolved: dict[str, Address] = {}
         # Keyed by address, because a layer may be spelt in several ways; a dict keeps the order.
-        self._wanted = {self._resolve(layer): None for layer in layers or () if layer != INPUT}
+        self._wanted = {
+            self._resolve(layer).whole: None for layer in layers or () if layer != INPUT
+        }
+        given = layout if isinstance(layout, Mapping) else {}
+        self._layouts = KnownLayouts(
+            self._model,
+            {self._resolve(name).whole: letters for name, letters in given.items()},
+            layout if isinstance(layout, str) else None,
+            lambda image: self._pass(image, {}),
+        )
         self._hooks: dict[str, RemovableHandle] = {}
+        self._functions: dict[str, str] = {}  # which module calls it, by the name of the call
         # What the plan knows: for which layers it is, how often each hooked module runs, and which
         # layers each call gives.
         self._planned: frozenset[Address] = frozenset()
         self._counts: Counter[str] = Counter()
         self._needed: dict[Position, list[Address]] = {}
         self._last: Position | None = None  # the call to stop after
-        self._observe: Callable[[str, Any], Any] | None = None  # what the hooks do now
+        # What the hooks do now, with the name of a layer, its inputs and its output.
+        self._observe: Callable[[str, Any, Any], Any] | None = None
         self._values: dict[Address, Tensor] = {}
+        self._ordered: dict[str, Tensor] = {}  # what `channels_first` gave of the last pass
         self._warned: set[str] = set()
         self._open = False
-        self._network_input: Tensor | None = None
-        self._image: Tensor | None = None
+        self._network_input = self._image = _NO_IMAGE
         self._replace: Mapping[Address, Tensor] = {}
 
     def __enter__(self) -> Self:
@@ -131,8 +153,11 @@ class Activations:
 
     def clear(self) -> None:
         """Let go of the last pass, and so of all that autograd keeps for it."""
-        self._values = {}
-        self._network_input = self._image = None
+        self._forget_values()
+        self._network_input = self._image = _NO_IMAGE
+
+    def _forget_values(self) -> None:
+        self._values, self._ordered = {}, {}
 
     def run(
         self,
@@ -153,7 +178,7 @@ class Activations:
         """
         if not self._open:
             raise LayerError("Activations hook a model only inside `with Activations(...) as T:`.")
-        self._values = {}
+        self._forget_values()
         self._network_input = image
         self._image = image if original is None else original
         self._replace = {self._resolve(layer): value for layer, value in (replace or {}).items()}
@@ -162,21 +187,57 @@ class Activations:
     def __call__(self, layer: str) -> Tensor:
         """Return the activation of a layer, or the image before transforms for "input".
 
+        It is what the layer gives; one token of it, `"blocks.6@cls"`, is (B, C), and its grid of
+        patches, `"blocks.6@patches"`, is (B, C, H, W).
+
         Raises:
             LayerError: the layer does not exist, was not reached, or gives no single tensor.
         """
-        if self._image is None or self._network_input is None:
+        if self._image is _NO_IMAGE:
             raise LayerError(
                 f"There is no activation of {layer!r} yet: call run(image) first, inside the block."
             )
         if layer == INPUT:
             return self._image
         address = self._resolve(layer)
+        if address.token is not None or layer in self._named:
+            return self.channels_first(layer)
+        return self._captured(address)
+
+    def channels_first(self, layer: str) -> Tensor:
+        """Return the activation of a layer as (B, C, *spatial), whatever its axes are.
+
+        Tokens become the grid of patches, without those that belong to no place; attention maps are
+        (B, heads, queries, keys). Which axis is which is found out by a pass of the first image.
+
+        Raises:
+            LayerError: see `__call__`; or the axes cannot be told.
+        """
+        if layer == INPUT or self._image is _NO_IMAGE:
+            return self(layer)
+        if layer not in self._ordered:
+            if layer in self._named:
+                base = self.channels_first(self._named.base(layer))
+                self._ordered[layer] = self._named.latents(layer, base)
+            else:
+                self._ordered[layer] = self._in_order(self._resolve(layer))
+        return self._ordered[layer]
+
+    def _in_order(self, address: Address) -> Tensor:
+        acts, layer = self._captured(address.whole), str(address.whole)
+        if acts.dim() < 2 and address.token is None:
+            return acts  # no channels to put first
+        layout = self._layouts.of(address.whole, acts, self._network_input)
+        if address.token is None:
+            return layout.channels_first(acts, layer)
+        return layout.select(acts, address.token, layer)
+
+    def _captured(self, address: Address) -> Tensor:
         if address not in self._values:
-            self._add(address, self._network_input)
+            self._add(address)
         return self._values[address]
 
-    def _add(self, address: Address, network_input: Tensor) -> None:
+    def _add(self, address: Address) -> None:
         """Capture a layer that was not asked for at the beginning, by another pass."""
         if address in self._wanted:
             raise LayerError(f"There is no activation of '{address}': the last pass failed.")
@@ -188,12 +249,12 @@ class Activations:
             )
         self._wanted[address] = None
         handed_out = self._values
-        self._forward(network_input)
+        self._forward(self._network_input)
         self._values.update(handed_out)
 
     def _resolve(self, layer: str) -> Address:
         if layer not in self._resolved:
-            self._resolved[layer] = self._names.resolve(layer)
+            self._resolved[layer] = self._names.resolve(self._named.base(layer))
         return self._resolved[layer]
 
     @property
@@ -211,23 +272,25 @@ class Activations:
         """
         order: list[str] = []
         for address in [*self._wanted, *self._replace]:
-            self._hook(address.module)
+            self._hook(address)
         failure: Exception | None = None
         with (
-            self._observing(lambda module, output: order.append(module)),
+            self._observing(lambda layer, inputs, output: order.append(layer)),
             kept_buffers(self._model),
             torch.no_grad(),
         ):
             try:
-                self._model(image[:1].detach())
+                run_model(self._model, image[:1].detach())
             except (RuntimeError, ValueError, AssertionError) as error:
                 failure = error
-        missing = sorted(set(self._hooks) - set(order))
+        missing = sorted({*self._hooks, *self._functions} - set(order))
         if failure is not None and missing:
-            if (reason := _misfit(str(failure), image)) is None:
+            if (reason := misfit(str(failure), image)) is None:
                 raise failure
             raise InputError(reason) from failure
         if missing:
+            if missing[0] in self._functions:
+                raise self._names.unknown(missing[0])
             raise LayerError(
                 f"The layer {missing[0]!r} is never called in a forward pass of this model. It is "
                 "unused in eval mode, or a container whose parts the model calls one by one: pick "
@@ -263,49 +326,44 @@ class Activations:
                 stacklevel=2,
             )
 
-    def _hook(self, name: str) -> None:
-        if name not in self._hooks:
+    def _hook(self, address: Address) -> None:
+        name = address.module
+        if address.inside is not None:
+            self._functions[name] = address.inside
+        elif name not in self._hooks:
             module = self._names.modules[name]
             self._hooks[name] = module.register_forward_hook(
-                lambda _module, _inputs, output: (
-                    self._observe(name, output) if self._observe else None
+                lambda _module, inputs, output: (
+                    self._observe(name, inputs, output) if self._observe else None
                 )
             )
 
     @contextmanager
-    def _observing(self, observe: Callable[[str, Any], Any]) -> Iterator[None]:
+    def _observing(self, observe: Callable[[str, Any, Any], Any]) -> Iterator[None]:
         self._observe = observe
         try:
-            # Hooks added after the first call of a compiled submodule would silently not fire.
-            with torch.compiler.set_stance("force_eager"):
+            with ExitStack() as stack:
+                # Hooks added after the first call of a compiled submodule would silently not fire.
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+                if self._functions:
+                    modules = {n: self._names.modules[n] for n in self._functions.values()}
+                    calls = FunctionCalls(modules, self._function_called)
+                    stack.enter_context(calls)
                 yield
         finally:
             self._observe = None
+
+    def _function_called(self, name: str, output: Any) -> Any:
+        if self._observe is None or name not in self._functions:
+            return None
+        return self._observe(name, (), output)
 
     def _forward(self, image: Tensor) -> None:
         if not self._wanted:
             return
         if not self._planned >= {*self._wanted, *self._replace}:
             self.plan(image)
-        given = {_position(a, self._counts): value for a, value in self._replace.items()}
-        values: dict[Address, Tensor] = {}
-        calls: Counter[str] = Counter()
-
-        def observe(module: str, output: Any) -> Any:
-            position = (module, calls[module])
-            calls[module] += 1
-            output = given.get(position, output)
-            last = self._truncate and position == self._last
-            for address in self._needed.get(position, ()):
-                value = pick(output, address.picks, str(address))
-                # A later in-place operation would overwrite it; nothing comes after the last one.
-                values[address] = value if last else value.clone()
-            if last:
-                raise _Stop
-            return output if position in given else None
-
-        with self._observing(observe), suppress(_Stop):
-            self._model(image)
+        values = self._pass(image, self._replace)
         if missing := [address for address in self._wanted if address not in values]:
             raise LayerError(
                 f"The layer '{missing[0]}' was called when the passes were planned, but not in "
@@ -314,47 +372,40 @@ class Activations:
             )
         self._values = {address: self.hand_out(value) for address, value in values.items()}
 
+    def _pass(self, image: Tensor, replace: Mapping[Address, Tensor]) -> dict[Address, Tensor]:
+        """Do one pass, up to the last layer needed, and return what the layers gave."""
+        given = {_position(a, self._counts): value for a, value in replace.items()}
+        values: dict[Address, Tensor] = {}
+        calls: Counter[str] = Counter()
 
-def _misfit(failure: str, image: Tensor) -> str | None:
-    """Tell what to change about an image that a network failed on, None if it fits."""
-    size = "x".join(map(str, image.shape[2:]))
-    if reason := _wrong_rank(failure, image):
-        return reason
-    if (found := _CHANNELS.search(failure)) and int(found[2]) == image.shape[1]:
-        alpha = "; for one with alpha, put transform.collapse_alpha_random() into the transforms"
-        return (
-            f"The network takes images of {found[1]} channels, but was given {found[2]} of shape "
-            f"{tuple(image.shape)}: make the image with channels={found[1]}"
-            f"{alpha if image.shape[1] == 4 else ''}."
-        )
-    if any(sign in failure for sign in _TOO_SMALL):
-        return (
-            f"The network cannot take an image of {size} pixels: it becomes smaller than a kernel "
-            "on the way. Make the image larger, for example param.image(224), or bring it to a "
-            "size with fixed_image_size=224."
-        )
-    if "shapes cannot be multiplied" in failure:
-        return (
-            f"The network does not take an image of {size} pixels: a fully connected layer expects "
-            "another size. Name the one it was made for in model.spec = ModelSpec(..., "
-            f"input_size=(height, width), fixed_size=True). It said: {failure}"
-        )
-    return None
+        def observe(layer: str, inputs: Any, output: Any) -> Any:
+            position = (layer, calls[layer])
+            calls[layer] += 1
+            output = given.get(position, output)
+            last = self._truncate and position == self._last
+            for address in self._needed.get(position, ()):
+                value = self._part(address, inputs, output)
+                # A later in-place operation would overwrite it; nothing comes after the last one.
+                values[address] = value if last else value.clone()
+            if last:
+                raise _Stop
+            return output if position in given else None
 
+        with self._observing(observe), suppress(_Stop):
+            run_model(self._model, image)
+        return values
 
-def _wrong_rank(failure: str, image: Tensor) -> str | None:
-    """Tell which image to make for a network of pictures or volumes that was given the other."""
-    if (found := _RANK.search(failure)) is None:
-        return None
-    rank = int(found[1]) + 2 if found[1] else found[2].count(",") + 1
-    if {rank, image.dim()} != {4, 5}:
-        return None
-    make = "param.image(128)" if rank == 4 else "param.image(64, depth=16)"
-    return (
-        f"The network takes images of {rank} axes, (B, C, {'D, ' * (rank - 4)}H, W), but was given "
-        f"the shape {tuple(image.shape)}: make the image with {make}, for example. It said: "
-        f"{failure}"
-    )
+    def _part(self, address: Address, inputs: Any, output: Any) -> Tensor:
+        modules = [
+            self._names.modules[name]
+            for name in (address.module, address.module.rpartition(".")[0])
+            if name in self._names.modules
+        ]
+        if modules:
+            output, picks = attention_part(modules, inputs, output, address.picks, str(address))
+        else:
+            picks = address.picks
+        return pick(output, picks, str(address))
 
 
 def _enumerated(order: Iterable[str]) -> Iterator[Position]:
