@@ -257,7 +257,9 @@ def test_grey_image_starts_from_a_grey_one():
 
 
 def test_grey_image_refuses_channels():
-    with pytest.raises(TypeError, match="channels"):
+    with pytest.raises(
+        InputError, match=r"leave channels=2 out, or take param.image\(8, channels=2"
+    ):
         param.grayscale_image_rgb(8, channels=2)
 
 
