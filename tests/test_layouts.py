@@ -675,3 +675,14 @@ def test_coordinates_do_not_outlive_their_tensors():
             made = image * 2
         assert isinstance(made, Tensor)
         assert len(tracker._known) == 2
+
+
+def test_coordinates_of_a_convolutional_network_take_no_memory():
+    conv, image = nn.Conv2d(3, 4, 3, padding=1), torch.rand(2, 3, 8, 8)
+    with torch.no_grad(), Tracker(conv, image) as tracker:
+        acts = torch.cat([conv(image).relu(), nn.functional.max_pool2d(conv(image), 3, 1, 1)], 1)
+        acts = nn.functional.interpolate(acts + acts.clone(), size=(5, 7))
+    coordinates = tracker.of(acts)
+    assert sum(part.numel() for part in coordinates.parts) == 2 + 8 + 35
+    assert coordinates.codes.shape == acts.shape
+    assert layout_of(coordinates, tracker.tokens) == AS_IMAGE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,53 +18,84 @@ FIRST_TOKEN = POSITION // 2
 NOWHERE = -1
 
 
-@dataclass(frozen=True, eq=False)
+class Parts(NamedTuple):
+    """Images (B, 1, ...), positions (1, 1, *grid) and channels (1, C, ...) of a tensor of images.
+
+    They take the memory of a few numbers, where one for each number of a tensor takes more than the
+    tensor.
+    """
+
+    images: Tensor
+    positions: Tensor
+    channels: Tensor
+
+
 class Coordinates:
     """The coordinates of the numbers of one tensor.
 
-    Attributes:
+    Args:
         codes: one whole number per number, of the shape of the tensor; see `images`, `positions`
-            and `channels`.
+            and `channels`. Parts stand for those of (B, C, *grid).
         grid: (H, W), or how many axes of space there are, that positions count through.
         keys: of an attention map, the positions that its last axis counts through.
         added: nothing of the tensor comes from the image.
     """
 
-    codes: Tensor
-    grid: tuple[int, ...]
-    keys: Tensor | None = None
-    added: bool = False
+    def __init__(
+        self,
+        codes: Tensor | Parts,
+        grid: tuple[int, ...],
+        keys: Tensor | None = None,
+        added: bool = False,
+    ) -> None:
+        self.parts = codes if isinstance(codes, Parts) else None
+        self._codes = None if isinstance(codes, Parts) else codes
+        self.grid, self.keys, self.added = grid, keys, added
+        tensors = codes if isinstance(codes, Parts) else [codes]
+        self.shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+
+    @property
+    def codes(self) -> Tensor:
+        """One whole number per number."""
+        if self._codes is not None:
+            return self._codes
+        return self.images * IMAGE + self.positions * CHANNEL + self.channels
 
     @property
     def images(self) -> Tensor:
         """The image that each number belongs to, 0 to B - 1."""
-        return self.codes // IMAGE
+        return self.codes // IMAGE if self.parts is None else self.parts.images.expand(self.shape)
 
     @property
     def positions(self) -> Tensor:
         """Places in the grid, counted row by row; `FIRST_TOKEN` + n for the n-th token."""
-        return self.codes // CHANNEL % POSITION
+        if self.parts is None:
+            return self.codes // CHANNEL % POSITION
+        return self.parts.positions.expand(self.shape)
 
     @property
     def channels(self) -> Tensor:
         """The channels, in their order but not without gaps."""
-        return self.codes % CHANNEL
+        return (
+            self.codes % CHANNEL if self.parts is None else self.parts.channels.expand(self.shape)
+        )
 
     @property
     def has_positions(self) -> bool:
         """Whether there is more than one position."""
-        return bool((self.positions != self.positions.flatten()[0]).any())
+        positions = self.positions if self.parts is None else self.parts.positions
+        return bool((positions != positions.flatten()[0]).any())
 
     @property
     def is_told_by_shape(self) -> bool:
         """Whether no other axis is as long as one of channels."""
-        sizes = self.codes.shape
+        sizes = self.shape
         own = [axis for axis in range(len(sizes)) if varies(self.channels, axis)]
         return all(sizes.count(sizes[axis]) == 1 for axis in own)
 
     def moved(self, codes: Tensor) -> Coordinates:
         """Return the coordinates of the same numbers elsewhere."""
-        return replace(self, codes=codes, keys=None)
+        return Coordinates(codes, self.grid, added=self.added)
 
 
 def of_image(image: Tensor) -> Coordinates:
@@ -83,8 +114,8 @@ def in_grid(images: Tensor, channels: Tensor, grid: Iterable[int]) -> Coordinate
     sides = tuple(grid)
     positions = count(torch.Size(sides).numel(), images.device).view(sides)
     ones = [1] * len(sides)
-    codes = images.view(-1, 1, *ones) * IMAGE + positions * CHANNEL + channels.view(1, -1, *ones)
-    return Coordinates(codes, sides)
+    parts = Parts(images.view(-1, 1, *ones), positions[None, None], channels.view(1, -1, *ones))
+    return Coordinates(parts, sides)
 
 
 def count_channels(coordinates: Coordinates) -> int:
@@ -101,7 +132,7 @@ def count_channels(coordinates: Coordinates) -> int:
 
 def fitting(tensor: Tensor, given: Sequence[Coordinates]) -> Coordinates | None:
     """Return those coordinates that a tensor has after an operation number by number."""
-    same = [coordinates for coordinates in given if coordinates.codes.shape == tensor.shape]
+    same = [coordinates for coordinates in given if coordinates.shape == tensor.shape]
     if same:
         # A layer that mixes positions leaves one of them.
         return next((c for c in same if len(same) == 1 or c.has_positions), same[0])

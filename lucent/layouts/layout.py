@@ -153,6 +153,8 @@ def layout_of(coordinates: Coordinates, tokens: Sequence[str]) -> Layout | None:
         coordinates: of a batch of at least two images.
         tokens: the names of what the network added, in the order of their numbers.
     """
+    if (parts := coordinates.parts) is not None and _differ(parts.images, parts.channels):
+        return Layout(positions=tuple(range(2, len(coordinates.shape))))
     axes = _Axes(coordinates)
     if axes.mixed:
         return _gathered(coordinates)
@@ -170,6 +172,11 @@ def layout_of(coordinates: Coordinates, tokens: Sequence[str]) -> Layout | None:
         keys = _tokens(coordinates.keys, coordinates.grid, tokens)
         layout = replace(layout, tokens=listed, keys=keys)
     return layout
+
+
+def _differ(*counted: Tensor) -> bool:
+    """Whether each counts without coming to a number twice."""
+    return all(len(numbers.unique()) == numbers.numel() for numbers in counted)
 
 
 class _Axes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -38,13 +37,13 @@ from lucent.layouts.coordinates import (
 
 # Functions that move numbers and compute nothing.
 _MOVES = frozenset({
-    "T", "adjoint", "broadcast_to", "chunk", "clone", "contiguous", "detach", "diagonal", "dsplit",
-    "dstack", "expand", "expand_as", "flatten", "flip", "fliplr", "flipud", "getitem", "hsplit",
-    "hstack", "index_select", "mH", "mT", "moveaxis", "movedim", "narrow", "permute", "ravel",
-    "repeat", "repeat_interleave", "reshape", "reshape_as", "roll", "rot90", "select", "split",
-    "split_with_sizes", "squeeze", "stack", "swapaxes", "swapdims", "t", "take_along_dim",
-    "tensor_split", "tile", "transpose", "unbind", "unflatten", "unfold", "unsafe_chunk",
-    "unsafe_split", "unsqueeze", "view", "view_as", "vsplit", "vstack",
+    "T", "adjoint", "broadcast_to", "chunk", "diagonal", "dsplit", "dstack", "expand", "expand_as",
+    "flatten", "flip", "fliplr", "flipud", "getitem", "hsplit", "hstack", "index_select", "mH",
+    "mT", "moveaxis", "movedim", "narrow", "permute", "ravel", "repeat", "repeat_interleave",
+    "reshape", "reshape_as", "roll", "rot90", "select", "split", "split_with_sizes", "squeeze",
+    "stack", "swapaxes", "swapdims", "t", "take_along_dim", "tensor_split", "tile", "transpose",
+    "unbind", "unflatten", "unfold", "unsafe_chunk", "unsafe_split", "unsqueeze", "view", "view_as",
+    "vsplit", "vstack",
 })  # fmt: skip
 _JOINS = {"cat", "concat", "concatenate"}
 # Functions of images (B, C, *spatial) that make a grid of their own.
@@ -158,7 +157,7 @@ class Tracker(TorchFunctionMode):
             except (RuntimeError, TypeError, ValueError, IndexError):
                 found = []
             for tensor, coordinates in zip_longest(made, found[: len(made)]):
-                if coordinates is not None and coordinates.codes.shape == tensor.shape:
+                if coordinates is not None and coordinates.shape == tensor.shape:
                     self._note(tensor, coordinates)
                 elif not own:
                     self._note(tensor, None)
@@ -212,7 +211,7 @@ class Tracker(TorchFunctionMode):
         moved = func(*map(codes, args), **{name: codes(value) for name, value in options.items()})
         if all(source.added for source in sources):
             # As numbers of the network's own, they are counted anew where they join the image's.
-            return [replace(sources[0], codes=c) for c in _tensors(moved)] if sources else None
+            return [sources[0].moved(c) for c in _tensors(moved)] if sources else None
         main = with_most_places(source for source in sources if not source.added)
         return [main.moved(c) for c in _tensors(moved)]
 
@@ -224,12 +223,15 @@ class Tracker(TorchFunctionMode):
             return self._moved(func, args, options, output)
         own = with_most_places(known)
         given = [self._given(part) for part in parts]
+        if axis in (1, 1 - output.dim()) and all(c.parts and c.grid == own.grid for c in given):
+            channels = count(output.shape[1], output.device)
+            return in_grid(own.images.flatten(1)[:, 0], channels, own.grid)
         if counts_channels(own.moved(torch.cat([c.codes for c in known], axis)), axis):
-            size = sum(c.codes.shape[axis] for c in given)
+            size = sum(c.shape[axis] for c in given)
             return own.moved(counted(own.codes.narrow(axis, 0, 1), axis, size))
         # The same of an image and of a channel as the part beside them.
         beside = (own.codes - own.positions * CHANNEL).narrow(axis, 0, 1)
-        codes = [c.codes + beside.expand(c.codes.shape) if c.added else c.codes for c in given]
+        codes = [c.codes + beside.expand(c.shape) if c.added else c.codes for c in given]
         return own.moved(torch.cat(codes, axis))
 
     def _token(self, tensor: Tensor) -> Coordinates:
@@ -280,6 +282,8 @@ class Tracker(TorchFunctionMode):
         if len(images) != len(output):
             return None
         if output.shape[2:] == source.shape[2:]:  # tokens among the positions stay what they are
+            if given.parts is not None:
+                return in_grid(images[:, 0], kept, given.grid)
             shape = [-1, *[1] * (output.dim() - 2)]
             return given.moved(given.codes[:, :1] // CHANNEL * CHANNEL + kept.view(shape))
         return in_grid(images[:, 0], kept, output.shape[2:])
