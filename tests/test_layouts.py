@@ -680,9 +680,23 @@ def test_coordinates_do_not_outlive_their_tensors():
 def test_coordinates_of_a_convolutional_network_take_no_memory():
     conv, image = nn.Conv2d(3, 4, 3, padding=1), torch.rand(2, 3, 8, 8)
     with torch.no_grad(), Tracker(conv, image) as tracker:
-        acts = torch.cat([conv(image).relu(), nn.functional.max_pool2d(conv(image), 3, 1, 1)], 1)
-        acts = nn.functional.interpolate(acts + acts.clone(), size=(5, 7))
-    coordinates = tracker.of(acts)
-    assert sum(part.numel() for part in coordinates.parts) == 2 + 8 + 35
-    assert coordinates.codes.shape == acts.shape
-    assert layout_of(coordinates, tracker.tokens) == AS_IMAGE
+        made = [conv(image).relu()]
+        made.append(torch.cat([made[0], nn.functional.max_pool2d(made[0], 3, 1, 1)], 1))
+        made.append(made[1] + made[1].clone())
+        made.append(nn.functional.interpolate(made[2], size=(5, 7)))
+    for acts in made:
+        coordinates = tracker.of(acts)
+        assert sum(part.numel() for part in coordinates.parts) == 2 + sum(
+            (acts.shape[1], acts.shape[2] * acts.shape[3])
+        )
+        assert coordinates.codes.shape == acts.shape
+        assert layout_of(coordinates, tracker.tokens) == AS_IMAGE
+
+
+def test_a_class_token_alone_has_the_images_and_channels_of_those_it_stood_beside():
+    def run(x):
+        tokens = torch.cat([torch.zeros(1, 1, 4).expand(2, -1, -1), x.flatten(2).mT], 1)
+        return tokens[:, :1]
+
+    found = followed(run)
+    assert (found.batch, found.channels) == (0, (2,))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
+from lucent.modelzoo._packaged import with_weights
 from lucent.modelzoo.synthnet.data import LABELS, SynthScenes
 from lucent.modelzoo.synthnet.model import SPEC, SynthNet
-from lucent.weights import load_weights
 
 __all__ = ["LABELS", "SPEC", "SynthNet", "SynthScenes", "synthnet"]
 
@@ -25,10 +24,4 @@ def synthnet(pretrained: bool = True, *, weights: str | Path | None = None) -> S
     >>> synthnet().spec.labels[11]
     'rings'
     """
-    model = SynthNet()
-    if weights is not None:
-        load_weights(model, weights)
-    elif pretrained:
-        with resources.as_file(resources.files(__name__) / "synthnet.pth") as path:
-            load_weights(model, path)
-    return model.eval()
+    return with_weights(SynthNet(), __name__, pretrained=pretrained, weights=weights)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
+from lucent.modelzoo._packaged import with_weights
 from lucent.modelzoo.synthvit.model import SPEC, SynthViT
-from lucent.weights import load_weights
 
 __all__ = ["SPEC", "SynthViT", "synthvit"]
 
@@ -24,10 +23,4 @@ def synthvit(pretrained: bool = True, *, weights: str | Path | None = None) -> S
     >>> synthvit().spec.fixed_size
     True
     """
-    model = SynthViT()
-    if weights is not None:
-        load_weights(model, weights)
-    elif pretrained:
-        with resources.as_file(resources.files(__name__) / "synthvit.pth") as path:
-            load_weights(model, path)
-    return model.eval()
+    return with_weights(SynthViT(), __name__, pretrained=pretrained, weights=weights)
