@@ -733,3 +733,42 @@ def test_any_other_failure_of_the_network_is_its_own():
         pytest.raises(RuntimeError, match="running_mean should contain 4 elements"),
     ):
         T.run(torch.zeros(1, 4, 2, 2))
+
+
+class Renamed(nn.Module):
+    """What its identity gives is known to it by another name, which it overwrites later."""
+
+    def __init__(self):
+        super().__init__()
+        self.identity, self.last = nn.Identity(), nn.Identity()
+
+    def forward(self, image):
+        acts = image * 2
+        shortcut = self.identity(acts)
+        acts.add_(1)
+        return self.last(acts + shortcut)
+
+
+def test_a_layer_overwritten_by_another_name_gives_its_own_value():
+    image = torch.rand(2, 3, 4, 4)
+    with Activations(Renamed(), ["identity", "last"]) as T:
+        for _ in range(2):
+            T.run(image)
+            torch.testing.assert_close(T("identity"), 2 * image)
+            # As the network computes it unobserved: the shortcut is overwritten, too.
+            torch.testing.assert_close(T("last"), 4 * image + 2)
+        with torch.inference_mode():
+            T.run(image)
+            torch.testing.assert_close(T("identity"), 2 * image)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_gradients_reach_from_a_layer_to_an_earlier_one_of_the_same_pass(inplace):
+    model, image = tiny.Chain(inplace=inplace), torch.rand(2, 3, 8, 8, requires_grad=True)
+    with Activations(model, ["conv1", "conv2"]) as T:
+        T.run(image)
+        early, late = T("conv1"), T("conv2")
+        (found,) = torch.autograd.grad(late.square().sum(), early)
+    again = early.detach().requires_grad_()
+    (expected,) = torch.autograd.grad(model.conv2(again.relu()).square().sum(), again)
+    torch.testing.assert_close(found, expected)

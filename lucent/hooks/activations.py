@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from lucent.encoders import NamedLatents
 from lucent.errors import InputError, LayerError, LucentWarning
 from lucent.hooks.axes import KnownLayouts
+from lucent.hooks.calls import Position, enumerated, position_of
 from lucent.hooks.functions import FunctionCalls
 from lucent.hooks.misfit import misfit
 from lucent.hooks.parts import attention_part
 from lucent.layers import INPUT, Address, LayerNames, pick, run_model, unwrap
+from lucent.layouts import Layout
 from lucent.util import kept_buffers
 
 if TYPE_CHECKING:
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
-
-#: A module and which of its calls in one forward pass.
-Position = tuple[str, int]
-
 
 # Before the first pass.
 _NO_IMAGE = torch.empty(0)
@@ -128,9 +126,11 @@ class Activations:
         # What the hooks do now, with the name of a layer, its inputs and its output.
         self._observe: Callable[[str, Any, Any], Any] | None = None
         self._values: dict[Address, Tensor] = {}
+        self._handed_out: dict[Address, Tensor] = {}
         self._ordered: dict[str, Tensor] = {}  # what `channels_first` gave of the last pass
         self._warned: set[str] = set()
         self._open = False
+        self._copies = False  # whether the network overwrites what its layers give
         self._network_input = self._image = _NO_IMAGE
         self._replace: Mapping[Address, Tensor] = {}
 
@@ -157,7 +157,7 @@ class Activations:
         self._network_input = self._image = _NO_IMAGE
 
     def _forget_values(self) -> None:
-        self._values, self._ordered = {}, {}
+        self._values, self._handed_out, self._ordered = {}, {}, {}
 
     def run(
         self,
@@ -223,16 +223,34 @@ class Activations:
                 self._ordered[layer] = self._in_order(self._resolve(layer))
         return self._ordered[layer]
 
+    def source(self, layer: str) -> Tensor:
+        """Return the activation of a layer, with all its tokens, as the network went on from it."""
+        return self._source(self._resolve(layer).whole)
+
+    def layout(self, layer: str) -> Layout:
+        """Return which axis of a layer, with all of its tokens, is which.
+
+        Raises:
+            LayerError: see `channels_first`.
+        """
+        address = self._resolve(layer).whole
+        return self._layouts.of(address, self._captured(address), self._network_input)
+
     def _in_order(self, address: Address) -> Tensor:
         acts, layer = self._captured(address.whole), str(address.whole)
         if acts.dim() < 2 and address.token is None:
             return acts  # no channels to put first
-        layout = self._layouts.of(address.whole, acts, self._network_input)
+        layout = self.layout(layer)
         if address.token is None:
             return layout.channels_first(acts, layer)
         return layout.select(acts, address.token, layer)
 
     def _captured(self, address: Address) -> Tensor:
+        if address not in self._handed_out:
+            self._handed_out[address] = self.hand_out(self._source(address))
+        return self._handed_out[address]
+
+    def _source(self, address: Address) -> Tensor:
         if address not in self._values:
             self._add(address)
         return self._values[address]
@@ -248,9 +266,9 @@ class Activations:
                 f"Activations(model, layers=[..., '{address}'])."
             )
         self._wanted[address] = None
-        handed_out = self._values
+        before = self._values
         self._forward(self._network_input)
-        self._values.update(handed_out)
+        self._values.update(before)
 
     def _resolve(self, layer: str) -> Address:
         if layer not in self._resolved:
@@ -309,8 +327,8 @@ class Activations:
         self._counts, self._needed = Counter(order), {}
         for address in self._wanted:
             self._warn_about_calls(address)
-            self._needed.setdefault(_position(address, self._counts), []).append(address)
-        calls = list(_enumerated(order))
+            self._needed.setdefault(position_of(address, self._counts), []).append(address)
+        calls = list(enumerated(order))
         self._last = max(self._needed, key=calls.index, default=None)
         self._planned = frozenset({*self._wanted, *self._replace})
 
@@ -370,12 +388,23 @@ class Activations:
                 "this one: the model goes different ways for different images. Pick a layer that "
                 "it always calls."
             )
-        self._values = {address: self.hand_out(value) for address, value in values.items()}
+        self._values = values
 
     def _pass(self, image: Tensor, replace: Mapping[Address, Tensor]) -> dict[Address, Tensor]:
         """Do one pass, up to the last layer needed, and return what the layers gave."""
-        given = {_position(a, self._counts): value for a, value in replace.items()}
+        values, intact = self._observed_pass(image, replace)
+        if not intact:
+            self._copies = True
+            values, _ = self._observed_pass(image, replace)
+        return values
+
+    def _observed_pass(
+        self, image: Tensor, replace: Mapping[Address, Tensor]
+    ) -> tuple[dict[Address, Tensor], bool]:
+        """Return what the layers gave in one pass, and whether nothing overwrote it later."""
+        given = {position_of(a, self._counts): value for a, value in replace.items()}
         values: dict[Address, Tensor] = {}
+        versions: dict[Address, int] = {}
         calls: Counter[str] = Counter()
 
         def observe(layer: str, inputs: Any, output: Any) -> Any:
@@ -383,17 +412,26 @@ class Activations:
             calls[layer] += 1
             output = given.get(position, output)
             last = self._truncate and position == self._last
+            goes_on = output
             for address in self._needed.get(position, ()):
                 value = self._part(address, inputs, output)
-                # A later in-place operation would overwrite it; nothing comes after the last one.
-                values[address] = value if last else value.clone()
+                if last:
+                    values[address] = value
+                elif value is output and not self._copies and not value.is_inference():
+                    # The network goes on from a copy, which it may overwrite. So what it makes of
+                    # it has a gradient with respect to what we keep.
+                    goes_on = value.clone()
+                    values[address], versions[address] = value, value._version
+                else:
+                    values[address] = value.clone()
             if last:
                 raise _Stop
-            return output if position in given else None
+            return None if goes_on is output and position not in given else goes_on
 
         with self._observing(observe), suppress(_Stop):
             run_model(self._model, image)
-        return values
+        # A module may give a tensor that the network knows by another name and overwrites there.
+        return values, all(values[a]._version == version for a, version in versions.items())
 
     def _part(self, address: Address, inputs: Any, output: Any) -> Tensor:
         modules = [
@@ -406,21 +444,3 @@ class Activations:
         else:
             picks = address.picks
         return pick(output, picks, str(address))
-
-
-def _enumerated(order: Iterable[str]) -> Iterator[Position]:
-    """Yield each name of a sequence with the number of times it came before."""
-    seen: Counter[str] = Counter()
-    for name in order:
-        yield name, seen[name]
-        seen[name] += 1
-
-
-def _position(address: Address, counts: Mapping[str, int]) -> Position:
-    name, n_calls = address.module, counts[address.module]
-    if address.call is not None and address.call >= n_calls:
-        raise LayerError(
-            f"The layer {name!r} is called {n_calls} time(s) per forward pass, so "
-            f"'{name}#{address.call}' does not exist: the last call is '{name}#{n_calls - 1}'."
-        )
-    return name, n_calls - 1 if address.call is None else address.call

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lucent.errors import InputError
+from lucent.util import optional
 
 Mesh = dict[str, np.ndarray]
 Vector = Sequence[float] | np.ndarray
@@ -43,6 +44,30 @@ def load_obj(fn: str | os.PathLike[str] | IO[Any]) -> Mesh:
         with open(fn, "rb") as file:
             return _parsed(file)
     return _parsed(fn)
+
+
+def load_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """Return the mesh in a file: Wavefront .obj, .glb, .gltf, .ply, and what else trimesh reads.
+
+    The parts of a scene become one mesh. Materials and colours are left out.
+
+    Args:
+        path: of a file on this machine.
+
+    Raises:
+        InputError: the file cannot be understood, has no triangle or no texture coordinates.
+        MissingExtra: trimesh is not installed, and the file is no .obj.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"There is no file {os.fspath(path)!r} to load a mesh from.")
+    wavefront = os.fspath(path).lower().endswith(".obj")
+    mesh = load_obj(path) if wavefront else _by_trimesh(path)
+    if "uv" not in mesh:
+        raise InputError(
+            f"The mesh in {os.fspath(path)!r} has no texture coordinates: unwrap it in a modelling "
+            "program such as Blender, and export it with UVs."
+        )
+    return mesh
 
 
 def normalize_mesh(mesh: Mesh) -> Mesh:
@@ -198,6 +223,27 @@ def homotrans(M: np.ndarray, p: np.ndarray) -> np.ndarray:
         p = np.concatenate([p, np.ones_like(p[..., :1])], axis=-1)
     p = p @ M.T
     return p[..., :-1] / p[..., -1:]
+
+
+def _by_trimesh(path: str | os.PathLike[str]) -> Mesh:
+    trimesh = optional("trimesh", "mesh")
+    try:
+        # Processing would merge vertices that differ in their texture coordinates.
+        found = trimesh.load_mesh(path, process=False)
+    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise InputError(
+            f"{os.fspath(path)!r} is no mesh that trimesh reads ({error}): convert it to .obj or "
+            ".glb."
+        ) from error
+    faces = getattr(found, "faces", ())
+    if not len(faces):
+        raise InputError(f"The mesh in {os.fspath(path)!r} has no triangle.")
+    mesh = {
+        "position": np.asarray(found.vertices, np.float32),
+        "face": np.asarray(faces, np.int32).ravel(),
+    }
+    uv = getattr(found.visual, "uv", None)
+    return mesh if uv is None else {**mesh, "uv": np.asarray(uv, np.float32)[:, :2]}
 
 
 def _vector(values: Vector) -> np.ndarray:

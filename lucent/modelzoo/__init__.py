@@ -14,6 +14,7 @@ from lucent.errors import suggestion
 # package.
 from lucent.modelzoo.inceptionv1 import InceptionV1 as inceptionv1
 from lucent.modelzoo.inceptionv1 import InceptionV1Places365 as inceptionv1_places365
+from lucent.modelzoo.photographs import photograph
 from lucent.modelzoo.registry import load, names
 from lucent.modelzoo.spec import ModelSpec, read_labels, spec_of
 from lucent.modelzoo.synthnet import synthnet
@@ -27,6 +28,7 @@ _OWN = {
     "inceptionv1_places365": inceptionv1_places365,
     "load": load,
     "names": names,
+    "photograph": photograph,
     "read_labels": read_labels,
     "spec_of": spec_of,
     "synthnet": synthnet,
@@ -37,7 +39,7 @@ _OWN = {
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         # A star import must not take words from scripts that are older than these functions.
-        return [known for known in __dir__() if known not in ("load", "names")]
+        return [known for known in __dir__() if known not in ("load", "names", "photograph")]
     # Tools probe modules for underscore names; that is no reason to import torchvision.
     if not name.startswith("_"):
         import torchvision.models

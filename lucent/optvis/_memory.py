@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from lucent.errors import InputError
 from lucent.optvis.loop import Run
 
 #: A GPU is busy with that many rows, and results should not come too late.
@@ -52,3 +56,18 @@ def _bytes_saved(run: Run, model: nn.Module) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         next(run)
     return sum(size for place, size in sizes.items() if place not in known)
+
+
+def checked_size(size: Any) -> int | None:
+    """Return a number of rows, None for "auto".
+
+    Raises:
+        InputError: it is neither.
+    """
+    if size == "auto":
+        return None
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+        raise InputError(
+            f"batch_size={size!r} has to be 'auto' or a number of objectives, 1 or more."
+        )
+    return int(size)

@@ -27,13 +27,13 @@ from lucent.errors import DivergenceError, InputError, LucentError, LucentWarnin
 from lucent.hooks import Activations
 from lucent.layers import unwrap
 from lucent.optvis import param
-from lucent.optvis._memory import rows_that_pay
+from lucent.optvis._memory import checked_size, rows_that_pay
 from lucent.optvis.callbacks import Snapshots
 from lucent.optvis.defaults import Setup, setup
 from lucent.optvis.history import History
 from lucent.optvis.loop import Callback, OptimizerFactory, Run, RunSettings, _checked_factory
 from lucent.optvis.objectives import Objective, as_objective
-from lucent.optvis.param import Image, RowStack
+from lucent.optvis.param import Image, RowStack, as_image
 from lucent.optvis.presets import Preset
 from lucent.optvis.settings import Precision
 from lucent.optvis.transform.base import Transform
@@ -74,7 +74,7 @@ class Rendered:
 def render_many(  # noqa: PLR0913 - the arguments of render_vis
     model: nn.Module,
     objectives: Iterable[Objective | Callable[[Any], Tensor] | str],
-    param_f: Callable[[], Any] | None = None,
+    param_f: Callable[[], Any] | Sequence[Callable[[], Any]] | None = None,
     *,
     optimizer: OptimizerFactory | None = None,
     transforms: Iterable[Transform] | None = None,
@@ -108,7 +108,7 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
         model: any network that takes (B, C, H, W), or volumes (B, C, D, H, W).
         objectives: what to look for, each as for `render_vis`.
         param_f: returns one new image, (1, C, *spatial), in every call; None makes one that suits
-            the model.
+            the model. A list has one function for each objective, for images of one size.
         optimizer: as for `render_vis`. One that couples numbers, as LBFGS does, or that is not from
             `torch.optim`, renders objectives one at a time, and the log says so.
         transforms: as for `render_vis`.
@@ -137,9 +137,13 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
         InputError: an argument cannot be used, and the text says what to give instead.
         LayerError: an objective names a layer that does not exist.
     """
-    arguments = (model, param_f, optimizer, transforms, thresholds, fixed_image_size)
+    if param_f is None or callable(param_f):
+        first, images = param_f, None
+    else:
+        images = list(param_f)
+        first = next(iter(images), None)
     given = setup(
-        *arguments,
+        *(model, first, optimizer, transforms, thresholds, fixed_image_size),
         relu_override=relu_override,
         preprocess=preprocess,
         draws=draws,
@@ -148,23 +152,23 @@ def render_many(  # noqa: PLR0913 - the arguments of render_vis
         precision=precision,
         capture=capture,
     )
-    return rendered(
-        given, objectives, seed=seed, batch_size=batch_size, callbacks=callbacks, progress=progress
-    )
+    watched: Any = {"callbacks": callbacks, "progress": progress}
+    return rendered(given, objectives, images, seed=seed, batch_size=batch_size, **watched)
 
 
 def rendered(
     given: Setup,
     objectives: Iterable[Objective | Callable[[Any], Tensor] | str],
+    images: Sequence[Callable[[], Any]] | None = None,
     *,
     seed: int | Sequence[int] | None = None,
     batch_size: int | Literal["auto"] = "auto",
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
 ) -> Iterator[Rendered]:
-    """Return what `render_many` does, for a setup instead of its parts."""
-    renderer, jobs = _Renderer(given, tuple(callbacks)), _jobs(given, objectives, seed)
-    return renderer.results(renderer.by_layers(jobs), _checked_size(batch_size), progress)
+    """Return what `render_many` does, for a setup and an image for each, if any."""
+    renderer, jobs = _Renderer(given, tuple(callbacks)), _jobs(given, objectives, images, seed)
+    return renderer.results(renderer.by_layers(jobs), checked_size(batch_size), progress)
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ class _Job:
     index: int
     wanted: Objective
     objective: Objective
+    param_f: Callable[[], Any]
     seed: int
 
 
@@ -343,10 +348,10 @@ class _Renderer:
 
     def _images(self, jobs: Sequence[_Job]) -> list[Image]:
         """Return the start image of each job, for the first one as the generators are now."""
-        images = [self.given.image()]
+        images = [as_image(jobs[0].param_f())]
         for job in jobs[1:]:
             with forked_rng(job.seed):
-                images.append(self.given.image())
+                images.append(as_image(job.param_f()))
         return images
 
 
@@ -408,7 +413,7 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _jobs(given: Setup, objectives: Any, seed: int | Sequence[int] | None) -> list[_Job]:
+def _jobs(given: Setup, objectives: Any, images: Any, seed: Any) -> list[_Job]:
     if isinstance(objectives, str) or callable(objectives) or not isinstance(objectives, Iterable):
         raise InputError(
             f"render_many takes a list of objectives, not {objectives!r}: put it into a list, or "
@@ -417,10 +422,15 @@ def _jobs(given: Setup, objectives: Any, seed: int | Sequence[int] | None) -> li
     each = [as_objective(objective) for objective in objectives]
     for objective in each:
         objective.about(0)  # refuses one about an image that it does not have
-    pairs = zip(each, _seeds(seed, len(each)), strict=True)
+    images = [given.param_f] * len(each) if images is None else images
+    if len(images) != len(each):
+        raise InputError(
+            f"param_f has {len(images)} functions for {len(each)} objectives: give one for each."
+        )
+    rows = zip(each, images, _seeds(seed, len(each)), strict=True)
     return [
-        _Job(index, wanted, given.objective(wanted), own)
-        for index, (wanted, own) in enumerate(pairs)
+        _Job(index, wanted, given.objective(wanted), image, own)
+        for index, (wanted, image, own) in enumerate(rows)
     ]
 
 
@@ -437,13 +447,3 @@ def _seeds(seed: Any, n: int) -> list[int]:
     if len(seeds) != n:
         raise InputError(f"seed has {len(seeds)} numbers for {n} objectives: give one for each.")
     return seeds
-
-
-def _checked_size(size: Any) -> int | None:
-    if size == "auto":
-        return None
-    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
-        raise InputError(
-            f"batch_size={size!r} has to be 'auto' or a number of objectives, 1 or more."
-        )
-    return int(size)

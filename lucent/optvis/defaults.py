@@ -30,31 +30,38 @@ DEFAULT_IMAGE_SIZE = 128
 DEFAULT_VOLUME_SIZE = 64
 
 
-def default_image(spec: ModelSpec, size: int | None = None, *, batch: int = 1) -> Image:
+def default_image(
+    spec: ModelSpec,
+    size: int | tuple[int, int] | None = None,
+    *,
+    batch: int = 1,
+    **options: Any,
+) -> Image:
     """Return the image that suits a network: its channels, its spectrum and its size.
 
     Three channels are colours, described as those of natural images; any others are independent.
 
     Args:
         spec: facts about the network.
-        size: side in pixels, of a volume also its depth unless the spec has one; None is that of
-            the spec, 128 if it has none. Of volumes it is the size that the network was trained on,
-            64 if the spec has none.
+        size: side in pixels, of a volume also its depth unless the spec has one, or (height,
+            width); None is that of the spec, 128 if it has none. Of volumes it is the size that the
+            network was trained on, 64 if the spec has none.
         batch: number of images.
+        options: further arguments of `param.image`; they go before what the spec says.
     """
     volumes = spec.dimensions == 3
-    height = width = size or spec.image_size or DEFAULT_IMAGE_SIZE
-    if volumes and not (size or spec.image_size):
-        height, width = spec.input_size or (DEFAULT_VOLUME_SIZE, DEFAULT_VOLUME_SIZE)
-    return param.image(
-        width,
-        height,
-        batch=batch,
-        channels=spec.channels or 3,
-        depth=spec.depth or width if volumes else None,
-        color_matrix=spec.color_matrix or COLOR_CORRELATION_SVD_SQRT,
-        decay_power=1.0 if spec.decay_power is None else spec.decay_power,
-    )
+    known = size or spec.image_size
+    if volumes and not known:
+        known = spec.input_size or DEFAULT_VOLUME_SIZE
+    known = known or DEFAULT_IMAGE_SIZE
+    height, width = known if isinstance(known, tuple) else (known, known)
+    facts: dict[str, Any] = {
+        "channels": spec.channels or 3,
+        "depth": spec.depth or width if volumes else None,
+        "color_matrix": spec.color_matrix or COLOR_CORRELATION_SVD_SQRT,
+        "decay_power": 1.0 if spec.decay_power is None else spec.decay_power,
+    }
+    return param.image(width, height, batch=batch, **{**facts, **options})
 
 
 def checked_spec(model: nn.Module, *, needed: bool) -> ModelSpec:

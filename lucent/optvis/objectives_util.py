@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lucent.optvis.objectives.base import _argument_text
 from lucent.optvis.objectives.factories import handle_batch
-from lucent.optvis.objectives.selection import window
+from lucent.units import window
 
 
 def _make_arg_str(arg: Any) -> str:

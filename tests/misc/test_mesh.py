@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from lucent.errors import InputError
-from lucent.misc import mesh
+from lucent.errors import InputError, MissingExtra
+from lucent.misc import mesh, mesh_shapes
 
 SAMPLE = """\
 # a comment
@@ -112,6 +113,72 @@ def test_negative_indices_counted_from_the_end_of_the_file():
 def test_files_that_cannot_be_understood(text, message):
     with pytest.raises(InputError, match=message):
         mesh.load_obj(io.StringIO(text))
+
+
+def exported(name, path, mesh):
+    """Write a mesh in the format of the ending, by trimesh."""
+    import trimesh
+
+    visual = trimesh.visual.TextureVisuals(uv=mesh["uv"])
+    faces = mesh["face"].reshape(-1, 3)
+    trimesh.Trimesh(mesh["position"], faces, visual=visual, process=False).export(path / name)
+    return path / name
+
+
+@pytest.mark.parametrize("name", ["a.glb", "a.ply", "a.OBJ"])
+def test_meshes_come_back_from_files_of_other_formats(name, tmp_path):
+    given = mesh_shapes.torus(rows=6)
+    found = mesh.load_mesh(exported(name, tmp_path, given))
+    assert {key: found[key].dtype for key in ("position", "uv", "face")} == {
+        "position": np.float32,
+        "uv": np.float32,
+        "face": np.int32,
+    }
+    # A reader may number the vertices anew, but the corners of each triangle stay.
+    for key in ("position", "uv"):
+        assert np.abs(found[key][found["face"]] - given[key][given["face"]]).max() < 1e-6
+
+
+def test_seams_stay_open_and_quads_of_a_ply_become_triangles(tmp_path):
+    numbers = "0 0 0 0 0\n1 0 0 1 0\n1 1 0 1 1\n0 1 0 0 1\n0 0 0 0.5 0.5\n"
+    names = "".join(f"property float {name}\n" for name in "xyzst")
+    (tmp_path / "a.ply").write_text(
+        f"ply\nformat ascii 1.0\nelement vertex 5\n{names}element face 2\n"
+        f"property list uchar int vertex_indices\nend_header\n{numbers}4 0 1 2 3\n3 4 1 2\n"
+    )
+    found = mesh.load_mesh(tmp_path / "a.ply")
+    assert len(found["face"]) == 9
+    assert found["position"].shape == (5, 3)
+    assert found["uv"].tolist() == [[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", r"a.obj' has no texture coordinates"),
+        ("a.glb", "nothing of the kind", r"a.glb' is no mesh that trimesh reads"),
+        ("a.xyz1", "nothing of the kind", r"a.xyz1' is no mesh that trimesh reads"),
+        ("a.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", r"unwrap it in a modelling"),
+        ("a.gltf", "{}", r"a.gltf' has no triangle"),
+    ],
+)
+def test_files_without_a_mesh(name, content, text, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=text):
+        mesh.load_mesh(tmp_path / name)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"There is no file .*nowhere.glb'"):
+        mesh.load_mesh(tmp_path / "nowhere.glb")
+
+
+def test_without_trimesh_only_wavefront_files_are_read(tmp_path, monkeypatch):
+    paths = [exported(name, tmp_path, mesh_shapes.quad()) for name in ("a.obj", "a.glb")]
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    assert len(mesh.load_mesh(paths[0])["face"]) == 6
+    with pytest.raises(MissingExtra, match=r"torch-lucent\[mesh\]"):
+        mesh.load_mesh(paths[1])
 
 
 def test_normalized_meshes_fill_the_cube():

@@ -46,7 +46,7 @@ from lucent.optvis.objectives import (
     whitened_direction,
     whitened_direction_neuron,
 )
-from lucent.optvis.objectives.selection import Values
+from lucent.units import Values
 
 CPU = torch.device("cpu")
 WHITE = normal(4, 4, seed=8)

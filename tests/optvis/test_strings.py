@@ -6,7 +6,7 @@ import pytest
 
 from lucent.errors import InputError
 from lucent.optvis.objectives import as_objective, channel, class_logit, neuron
-from lucent.optvis.objectives.strings import parsed
+from lucent.units import parsed
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from lucent.misc.io.serialize_array import array_to_jsbuffer, data_url, serializ
 
 def mesh_page(mesh: Mapping[str, np.ndarray], texture: Picture, background: str) -> str:
     """Return the HTML page of a mesh; see `lucent.misc.io.showing.textured_mesh`."""
-    position, uv, face = _checked(mesh)
+    position, uv, face = checked_mesh(mesh)
     here = files("lucent.misc.io")
     page = Template(here.joinpath("mesh_viewer.html").read_text(encoding="utf-8"))
     scripts = here.joinpath("three")
@@ -37,7 +37,14 @@ def mesh_page(mesh: Mapping[str, np.ndarray], texture: Picture, background: str)
     )
 
 
-def _checked(mesh: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked_mesh(
+    mesh: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return position (V, 3), uv (V, 2) and face (3 F,) of a mesh that has them.
+
+    Raises:
+        InputError: one is missing, has another shape, or a face names a vertex that is not there.
+    """
     missing = [name for name in ("position", "uv", "face") if name not in mesh]
     if missing:
         raise InputError(

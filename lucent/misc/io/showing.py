@@ -1,4 +1,4 @@
-"""Showing pictures, animations and textured meshes in a notebook."""
+"""Showing pictures, animations, textured meshes and whole pages in a notebook."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ __all__ = [
     "images",
     "serialize_array",
     "show",
+    "show_page",
     "textured_mesh",
 ]
 
@@ -174,10 +175,24 @@ def textured_mesh(
         InputError: an array is missing or has another shape, a face names a vertex that does not
             exist, or the background is no colour.
     """
-    page = escape(mesh_page(mesh, texture, background))
+    show_page(mesh_page(mesh, texture, background))
+
+
+def show_page(page: str, width: int = 800, height: int = 600) -> None:
+    """Show a page of HTML in the notebook, in a frame of its own.
+
+    Nothing in it, such as its styles, can disturb the rest of the notebook.
+
+    Args:
+        page: the whole page, with all the pictures and scripts that it needs.
+        width: of the frame, in pixels.
+        height: of the frame, in pixels.
+    """
+    size = f'width="{width}" height="{height}"'
     # IPython warns about a text that begins with <iframe: another kind of frame needs a server.
-    frame = f'<iframe srcdoc="{page}" width="800" height="600" style="border:none"></iframe>'
-    _display_html(f"<div>{frame}</div>")
+    _display_html(
+        f'<div><iframe srcdoc="{escape(page)}" {size} style="border:none"></iframe></div>'
+    )
 
 
 def _display_row(

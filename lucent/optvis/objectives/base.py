@@ -33,8 +33,7 @@ from lucent.optvis.objectives.reading import (
     parameter_kinds,
     reads_activations,
 )
-from lucent.optvis.objectives.selection import fitted, whole
-from lucent.optvis.objectives.strings import parsed
+from lucent.units import fitted, parsed, whole
 from lucent.util import constant
 
 #: Weight of a term as a function of the number of steps done.

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lucent.errors import InputError
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.reading import Acts
-from lucent.optvis.objectives.selection import channel_of, mean_per_image, with_channels
+from lucent.units import channel_of, mean_per_image, with_channels
 
 #: Images further apart in the batch than this are not aligned, as in Lucid.
 _FARTHEST = 4

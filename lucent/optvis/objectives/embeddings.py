@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lucent.errors import InputError
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.reading import Acts
-from lucent.optvis.objectives.selection import Values, fitted, with_channels
+from lucent.units import Values, fitted, with_channels
 
 
 @objective(mapped=True)

@@ -9,7 +9,7 @@ from lucent.encoders import encoded, encoder_name
 from lucent.errors import InputError
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.reading import Acts, Encoder
-from lucent.optvis.objectives.selection import mean_per_image, whole, window, with_channels
+from lucent.units import mean_per_image, whole, window, with_channels
 
 
 @objective

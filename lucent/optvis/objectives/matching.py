@@ -16,7 +16,7 @@ from lucent.optvis.objectives.base import Objective, described
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.penalties import root_mean_square
 from lucent.optvis.objectives.reading import Acts
-from lucent.optvis.objectives.selection import Values, fitted, whole, with_channels
+from lucent.units import Values, fitted, whole, with_channels
 
 Statistic = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -9,7 +9,7 @@ from lucent.hooks import Activations
 from lucent.labels import label_index
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.reading import Acts
-from lucent.optvis.objectives.selection import (
+from lucent.units import (
     Values,
     channel_of,
     channel_vector,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lucent.errors import InputError
 from lucent.optvis.objectives.factories import objective
 from lucent.optvis.objectives.reading import Acts, Input
-from lucent.optvis.objectives.selection import (
+from lucent.units import (
     IMAGE,
     Values,
     channel_vector,
