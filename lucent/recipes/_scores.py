@@ -1,0 +1,72 @@
+"""What recipes about attribution take: a photograph, scores, gradients of smoothed max-pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from lucent.attribution import Attribution, Score, as_score
+from lucent.errors import InputError
+from lucent.modelzoo.photographs import photograph
+from lucent.modelzoo.spec import spec_of
+from lucent.overrides import smoothed_maxpool
+
+#: What `lucent.attribution.as_score` takes.
+AnyScore: TypeAlias = Score | str | int
+#: One score, several, or several by names.
+Scores: TypeAlias = AnyScore | Sequence[AnyScore] | Mapping[str, AnyScore]
+#: A function of a network, a picture, a score and a layer, such as `gradient_x_activation`.
+Attribute: TypeAlias = Callable[..., Attribution]
+#: What gradient max-pools have; None is their own.
+Smooth: TypeAlias = Literal["avg", "L2"] | None
+
+
+def named_scores(model: nn.Module, scores: Scores) -> dict[str, Score]:
+    """Return scores by their names.
+
+    Args:
+        model: the network, whose spec names classes.
+        scores: one or several.
+
+    Raises:
+        InputError: there is none, or one is no score.
+    """
+    if isinstance(scores, Mapping):
+        given = dict(scores)
+    else:
+        one = isinstance(scores, str | int) or callable(scores)
+        several: list[Any] = [scores] if one else list(scores)  # type: ignore[arg-type]
+        given = {_name(model, score): score for score in several}
+    if not given:
+        raise InputError(
+            "There is no score to attribute: give at least one, such as 'labels:tabby' or "
+            "'mixed4a:3'."
+        )
+    return {name: as_score(score) for name, score in given.items()}
+
+
+def _name(model: nn.Module, score: AnyScore) -> str:
+    labels = spec_of(model).labels
+    if isinstance(score, int) and 0 <= score < len(labels):
+        return labels[score]
+    return score.removeprefix("labels:") if isinstance(score, str) else repr(score)
+
+
+def pools_with(model: nn.Module, smooth: Smooth) -> AbstractContextManager[None]:
+    """Return a block in which max-pools have a smooth gradient, or their own for None."""
+    return nullcontext() if smooth is None else smoothed_maxpool(model, smooth)
+
+
+def one_photograph(model: nn.Module, picture: Any) -> Tensor:
+    """Return what `photograph` does, of one picture, (1, C, H, W).
+
+    Raises:
+        InputError: it is a batch of several.
+    """
+    image = photograph(model, picture)
+    if len(image) != 1:
+        raise InputError(f"This takes one picture, not a batch of {len(image)}: give picture[:1].")
+    return image
