@@ -20,13 +20,24 @@ def version() -> str:
 EXTRAS = {
     "reduce": ["scikit-learn"],
     "video": ["av"],
+    "plot": ["matplotlib"],
+    "captum": ["captum>=0.7"],
+    # embreex casts rays fast, rtree where there is no wheel of it.
+    "mesh": ["trimesh>=4.6", "embreex", "rtree"],
     # Networks of these libraries by name.
     "timm": ["timm>=1.0"],
     "clip": ["open_clip_torch>=3.0"],
     "hf": ["transformers>=4.56", "safetensors"],
 }
+NOTEBOOKS = [
+    *(package for name in ("reduce", "plot", "mesh") for package in EXTRAS[name]),
+    "ipykernel",
+    "nbclient",
+    "scikit-image",  # photographs
+]
 TEST = [
     *(package for packages in EXTRAS.values() for package in packages),
+    *NOTEBOOKS,
     "mypy>=1.15",
     "pytest>=8.2",
     "pytest-xdist>=3.6",
@@ -52,7 +63,12 @@ setup(
     },
     python_requires=">=3.10",
     install_requires=["torch>=2.6", "torchvision", "numpy", "pillow>=10.1", "tqdm", "ipython"],
-    extras_require={**EXTRAS, "test": TEST, "dev": [*TEST, "pre-commit", "tox>=4.20"]},
+    extras_require={
+        **EXTRAS,
+        "notebooks": NOTEBOOKS,
+        "test": TEST,
+        "dev": [*TEST, "pre-commit", "tox>=4.20"],
+    },
     entry_points={"console_scripts": ["lucent = lucent.cli:main"]},
     keywords=["feature visualization", "interpretability", "deep learning", "pytorch"],
     classifiers=[

@@ -19,11 +19,11 @@ LAYERS = [
     ["util", "generators"],
     ["layouts"],
     ["files", "labels", "layers", "overrides", "optvis._spectrum", "weights"],
-    ["encoders"],
+    ["encoders", "units"],
     ["misc"],
     ["hooks"],
     ["optvis.objectives", "optvis.param", "optvis.transform", "modelzoo"],
-    ["optvis.objectives_util", "clip"],
+    ["optvis.objectives_util", "clip", "attribution"],
     ["optvis.history", "optvis.settings"],
     ["optvis.forward", "optvis.capture"],
     ["optvis.loop"],
@@ -33,6 +33,7 @@ LAYERS = [
     ["optvis._memory"],
     ["optvis.batch"],
     ["optvis.render"],
+    ["recipes"],
     ["cli"],
     ["__main__"],
 ]
@@ -150,16 +151,22 @@ def test_optional_packages_are_imported_on_use():
     assert wrong == []
 
 
-def test_there_is_one_optimisation_loop():
-    gradients = {"backward", "autograd.grad", "step"}
-    found = {
+def callers(*names):
+    """The modules that call a method or function of one of these names."""
+    return {
         module
         for module, tree in trees().items()
         for call in calls(tree)
-        if any(call.endswith("." + name) for name in gradients)
+        if any(call.endswith("." + name) for name in names)
     }
+
+
+def test_there_is_one_optimisation_loop():
     trained = {name for name in trees() if name.endswith(".train")}
-    assert found - trained == {"optvis.loop"}
+    assert callers("backward", "step") - trained == {"optvis.loop"}
+    # Attribution takes gradients, too, but follows none.
+    taking = callers("autograd.grad") - trained
+    assert {member(name) for name in taking} == {"optvis.loop", "attribution"}
 
 
 def test_no_device_and_no_random_number_is_chosen_at_import():
