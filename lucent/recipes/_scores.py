@@ -37,8 +37,9 @@ def named_scores(model: nn.Module, scores: Scores) -> dict[str, Score]:
     if isinstance(scores, Mapping):
         given = dict(scores)
     else:
-        one = isinstance(scores, str | int) or callable(scores)
-        several: list[Any] = [scores] if one else list(scores)  # type: ignore[arg-type]
+        several: list[Any] = (
+            [*scores] if isinstance(scores, Sequence) and not isinstance(scores, str) else [scores]
+        )
         given = {_name(model, score): score for score in several}
     if not given:
         raise InputError(
