@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from inspect import isfunction
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def together(*classes):
         (as_score("labels:2"), LOGITS[:, 2]),
         (as_score(lambda T: 2 * T("labels")[:, 1]), 2 * LOGITS[:, 1]),
     ],
-    ids=repr,
+    # The text of a function has its address, which differs between processes.
+    ids=lambda value: value.__name__ if isfunction(value) else repr(value),
 )
 def test_a_score_of_classes(score, expected):
     assert np.allclose(value(score), expected)
