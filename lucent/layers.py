@@ -52,8 +52,10 @@ class Address:
     def __str__(self) -> str:
         call = "" if self.call is None else f"#{self.call}"
         token = "" if self.token is None else f"@{self.token}"
-        # The model itself has the empty name; what it gives is known as its labels.
-        return (self.module or LABELS) + call + "".join(f"[{key}]" for key in self.picks) + token
+        # The model itself has the empty name; what it gives is known as its labels. A part of that
+        # is called by its key alone: "labels" may be an alias of one part already.
+        module = self.module or ("" if self.picks else LABELS)
+        return module + call + "".join(f"[{key}]" for key in self.picks) + token
 
     @property
     def whole(self) -> Address:

@@ -118,7 +118,7 @@ def style_transfer_2d(stage: Stage) -> recipes.StyleTransfer:
 
 def semantic_dictionary(stage: Stage) -> recipes.SemanticDictionary:
     """What each position of the photograph excites most."""
-    given = {"k": 2, "size": 48, "steps": stage.steps // 2}
+    given = {"count": 2, "size": 48, "steps": stage.steps // 2}
     return recipes.semantic_dictionary(stage.network, stage.square, BLOCKS, **given)
 
 

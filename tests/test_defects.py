@@ -99,11 +99,13 @@ def test_right_angles_were_too_small_by_three_point_one_four_for_pi():
 
 def test_versions_were_compared_as_strings():
     # "0.10.0" < "0.4.0", so that a new version took the branch for the oldest ones.
+    # `tensor._version` is a number, how often it was written to.
+    named = re.compile(r"(?<!\._)version", re.IGNORECASE)
     compared = [
         (path.name, node.lineno)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Compare) and re.search("version", ast.unparse(node), re.IGNORECASE)
+        if isinstance(node, ast.Compare) and named.search(ast.unparse(node))
     ]
     assert compared == []
 

@@ -772,3 +772,12 @@ def test_gradients_reach_from_a_layer_to_an_earlier_one_of_the_same_pass(inplace
     again = early.detach().requires_grad_()
     (expected,) = torch.autograd.grad(model.conv2(again.relu()).square().sum(), again)
     torch.testing.assert_close(found, expected)
+
+
+def test_the_text_of_an_address_leads_back_to_it():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    for aliases in ({}, {"labels": "[logits]"}):
+        names = LayerNames(model, aliases)
+        for layer in ("0", "1#0", "0[a][b]@cls", "[logits]", "labels", "0.relu_1"):
+            address = names.resolve(layer)
+            assert names.resolve(str(address)) == address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,8 +13,7 @@ from torch.autograd import forward_ad
 from lucent.attribution._parts import Parts, attributed, check_parts, number_of, shares
 from lucent.attribution._passes import Letters, Passes, Place, independent, opened, pulled_back
 from lucent.attribution.results import ClassAttributions
-from lucent.attribution.scores import Label, class_indices, class_logits
-from lucent.errors import InputError
+from lucent.attribution.scores import Labels, class_indices, class_logits, several
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def class_attributions(
     picture: Any,
     layer: str,
     *,
-    labels: Sequence[Label] | None = None,
+    labels: Labels | None = None,
     by: Parts = "positions",
     batch_size: int = 32,
     layout: Letters = None,
@@ -48,7 +47,7 @@ def class_attributions(
         model: any network; it is as before afterwards.
         picture: what `photograph` takes; a tensor (B, C, *spatial) may be a batch.
         layer: name of a layer before the logits, or "input" for the picture.
-        labels: indices or labels of the classes; None is all.
+        labels: index or label of a class, or several; None is all.
         by: what the layer is taken apart into: "positions", "channels", or directions (G, C), each
             with the strength that comes closest to the activations; see `Attribution.along`.
         batch_size: passes that are done together.
@@ -62,15 +61,14 @@ def class_attributions(
     Source: Carter et al. 2019, Activation Atlas (https://distill.pub/2019/activation-atlas).
     """
     check_parts(by)
-    if labels is not None and not len(labels):
-        raise InputError("The list of classes is empty: name at least one, or None for all.")
+    named = None if labels is None else several(labels)
     with opened(model, picture, layout) as passes:
         place = passes.place(layer)
         with torch.no_grad():
             logits = passes.read(class_logits, place, place.value)
         classes = list(range(logits.shape[1]))
-        if labels is not None:
-            classes = class_indices(passes.T, logits, labels)
+        if named is not None:
+            classes = class_indices(passes.T, logits, named)
         n_parts = number_of(place.ordered(place.value), by, layer)
         found = None
         if _FORWARD_COST * n_parts < len(classes):

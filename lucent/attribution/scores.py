@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -40,7 +41,12 @@ def as_score(score: Score | str | int) -> Score:
         return logit(what) if layer == LABELS and isinstance(what, str) else unit(score)
     if callable(score):
         return score
-    return logit(whole(score, "score"))
+    if isinstance(score, bool) or not isinstance(score, numbers.Integral):
+        raise InputError(
+            f"{score!r} is no score: give 'labels:name', 'layer:channel', the index of a class, or "
+            "a function from T to a number for each image."
+        )
+    return logit(int(score))
 
 
 def logit(label: Labels, *, minus: Labels | None = None) -> Score:
@@ -60,7 +66,7 @@ def logit(label: Labels, *, minus: Labels | None = None) -> Score:
         InputError: the list of classes is empty. Called, the score raises it about a class that the
             network does not have, and about logits that are not (B, n_classes).
     """
-    return _Logit(_several(label), None if minus is None else _several(minus))
+    return _Logit(several(label), None if minus is None else several(minus))
 
 
 def log_odds(label: Labels) -> Score:
@@ -72,7 +78,7 @@ def log_odds(label: Labels) -> Score:
     Raises:
         InputError: see `logit`.
     """
-    return _LogOdds(_several(label))
+    return _LogOdds(several(label))
 
 
 def logsumexp(labels: Sequence[Label] | None = None) -> Score:
@@ -247,7 +253,12 @@ def _together(logits: Tensor, indices: Sequence[int]) -> Tensor:
     return logits[:, indices[0]] if len(indices) == 1 else logits[:, list(indices)].logsumexp(1)
 
 
-def _several(labels: Labels) -> tuple[Label, ...]:
+def several(labels: Labels) -> tuple[Label, ...]:
+    """Return one class or several as a tuple.
+
+    Raises:
+        InputError: there is none.
+    """
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         return (labels,)
     if not labels:

@@ -18,7 +18,7 @@ def sensitivity(T: Activations, values: Tensor, layer: str) -> Tensor:
     Args:
         T: the activations of the pass, in an objective or in a block of your own.
         values: what was computed of later layers, (B,).
-        layer: name of an earlier layer.
+        layer: name of an earlier layer, with a token if it is about that alone.
 
     Returns:
         (B, C, *spatial), of all images that the network saw.
@@ -37,4 +37,4 @@ def sensitivity(T: Activations, values: Tensor, layer: str) -> Tensor:
             f"The score does not depend on the layer {layer!r} in this pass: name a layer that "
             "comes before what is scored, and leave gradients on."
         )
-    return T.layout(layer).channels_first(gradient, layer)
+    return T.ordered(layer, gradient)

@@ -220,7 +220,7 @@ class Activations:
                 base = self.channels_first(self._named.base(layer))
                 self._ordered[layer] = self._named.latents(layer, base)
             else:
-                self._ordered[layer] = self._in_order(self._resolve(layer))
+                self._ordered[layer] = self._in_order(layer)
         return self._ordered[layer]
 
     def source(self, layer: str) -> Tensor:
@@ -236,14 +236,19 @@ class Activations:
         address = self._resolve(layer).whole
         return self._layouts.of(address, self._captured(address), self._network_input)
 
-    def _in_order(self, address: Address) -> Tensor:
-        acts, layer = self._captured(address.whole), str(address.whole)
+    def ordered(self, layer: str, values: Tensor) -> Tensor:
+        """Return numbers like those of `source` as `channels_first` gives a layer's own."""
+        address, layout = self._resolve(layer), self.layout(layer)
+        if address.token is None:
+            return layout.channels_first(values, str(address.whole))
+        return layout.select(values, address.token, str(address.whole))
+
+    def _in_order(self, layer: str) -> Tensor:
+        address = self._resolve(layer)
+        acts = self._captured(address.whole)
         if acts.dim() < 2 and address.token is None:
             return acts  # no channels to put first
-        layout = self.layout(layer)
-        if address.token is None:
-            return layout.channels_first(acts, layer)
-        return layout.select(acts, address.token, layer)
+        return self.ordered(layer, acts)
 
     def _captured(self, address: Address) -> Tensor:
         if address not in self._handed_out:
@@ -404,7 +409,7 @@ class Activations:
         """Return what the layers gave in one pass, and whether nothing overwrote it later."""
         given = {position_of(a, self._counts): value for a, value in replace.items()}
         values: dict[Address, Tensor] = {}
-        versions: dict[Address, int] = {}
+        changes: dict[Address, int] = {}
         calls: Counter[str] = Counter()
 
         def observe(layer: str, inputs: Any, output: Any) -> Any:
@@ -421,7 +426,7 @@ class Activations:
                     # The network goes on from a copy, which it may overwrite. So what it makes of
                     # it has a gradient with respect to what we keep.
                     goes_on = value.clone()
-                    values[address], versions[address] = value, value._version
+                    values[address], changes[address] = value, value._version
                 else:
                     values[address] = value.clone()
             if last:
@@ -431,7 +436,7 @@ class Activations:
         with self._observing(observe), suppress(_Stop):
             run_model(self._model, image)
         # A module may give a tensor that the network knows by another name and overwrites there.
-        return values, all(values[a]._version == version for a, version in versions.items())
+        return values, all(values[a]._version == count for a, count in changes.items())
 
     def _part(self, address: Address, inputs: Any, output: Any) -> Tensor:
         modules = [

@@ -88,9 +88,12 @@ class MeshRenderer:
         Args:
             view: the modelview matrix of the camera, (4, 4), as of `lookat` and `sample_view`.
             size: (height, width) in pixels, or the side of a square.
+
+        Raises:
+            InputError: the matrix or the size cannot be used.
         """
-        height, width = np.broadcast_to(size, 2).tolist()
-        camera = np.linalg.inv(np.asarray(view, np.float64))
+        height, width = _checked_size(size)
+        camera = _inverse(view)
         eye, directions = camera[:3, 3], self._directions(height, width) @ camera[:3, :3].T
         nearest = self._rays.intersects_first(np.broadcast_to(eye, directions.shape), directions)
         hit = np.flatnonzero(nearest >= 0)
@@ -128,6 +131,23 @@ class MeshRenderer:
         columns = ((2 * np.arange(width) + 1) / width - 1) * self._slope * width / height
         x, y = np.meshgrid(columns, rows)
         return np.stack([x, y, np.full_like(x, -1.0)], axis=-1).reshape(-1, 3)
+
+
+def _checked_size(size: int | Sequence[int]) -> tuple[int, int]:
+    sides = np.atleast_1d(size)
+    if sides.shape not in {(1,), (2,)} or sides.dtype.kind not in "iu" or sides.min() < 1:
+        raise InputError(f"size={size!r} has to be (height, width) in pixels, or one for both.")
+    return int(sides[0]), int(sides[-1])
+
+
+def _inverse(view: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(view, np.float64)
+    if matrix.shape != (4, 4) or not np.linalg.det(matrix):
+        raise InputError(
+            f"A modelview matrix is (4, 4) and can be inverted, as of lookat((0, 0, 12)); got "
+            f"{matrix.tolist()}."
+        )
+    return np.linalg.inv(matrix)
 
 
 def _barycentric(corners: np.ndarray, face: np.ndarray, directions: np.ndarray) -> np.ndarray:

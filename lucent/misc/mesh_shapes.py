@@ -38,7 +38,7 @@ def surface(formula: Formula, *, rows: int = 64, columns: int = 128) -> Mesh:
         columns: of squares.
 
     Raises:
-        InputError: a number is below 1, or the result has another shape.
+        InputError: a number is below 1, or the result has another shape or is not finite.
     """
     if min(rows, columns) < 1:
         raise InputError(f"rows={rows} and columns={columns} have to be at least 1.")
@@ -50,6 +50,8 @@ def surface(formula: Formula, *, rows: int = 64, columns: int = 128) -> Mesh:
             f"The formula of a surface has to return x, y and z for u of shape {u.shape} and v of "
             f"shape {v.shape} ({error})."
         ) from error
+    if not np.isfinite(x + y + z).all():
+        raise InputError("The formula of a surface gives NaN or infinity for some u and v.")
     corner = np.arange((rows + 1) * (columns + 1)).reshape(rows + 1, columns + 1)
     a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]
     mesh = {

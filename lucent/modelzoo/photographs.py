@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -49,12 +50,18 @@ def photograph(
         a network in it. Grey becomes RGB where the network takes that, and the other way round.
 
     Raises:
-        InputError: it is no picture, has transparency, another number of channels or other values.
+        InputError: it is no picture, has transparency, another number of channels or other values,
+            or a tensor is given with a size.
     """
     spec = completed(spec_of(model), unwrap(model))
     if isinstance(picture, Tensor):
         image = picture[None] if picture.dim() == 3 else picture
-        if image.dim() not in (4, 5) or not image.is_floating_point():
+        if size is not None:
+            raise InputError(
+                f"size={size!r} is for pictures: a tensor is taken as it is. "
+                "torch.nn.functional.interpolate(tensor, size=..., antialias=True) scales one."
+            )
+        if image.dim() not in (4, 5) or 0 in image.shape or not image.is_floating_point():
             raise InputError(
                 f"A photograph as a tensor is (C, H, W) or (B, C, H, W), floats in [0, 1]; got "
                 f"{tuple(picture.shape)} of {picture.dtype}. Divide bytes by 255."
@@ -87,7 +94,9 @@ def _as_tensor(picture: object) -> Tensor:
         )
     if array.dtype.kind != "f":
         array = to_bytes(array) / 255
-    return torch.from_numpy(array.copy()).movedim(-1, 0)[None]
+    # No half precision: scaling knows none on a CPU.
+    array = array.astype(np.float64 if array.dtype == np.float64 else np.float32)
+    return torch.from_numpy(array).movedim(-1, 0)[None]
 
 
 def _with_channels(image: Tensor, spec: ModelSpec) -> Tensor:
@@ -113,8 +122,8 @@ def _with_channels(image: Tensor, spec: ModelSpec) -> Tensor:
 def _resized(image: Tensor, spec: ModelSpec, size: int | tuple[int, int] | None) -> Tensor:
     if size is None:
         size = spec.input_size or (image.shape[2], image.shape[3])
-    wanted = (size, size) if isinstance(size, int) else tuple(size)
-    if len(wanted) != 2 or min(wanted) < 1:
+    wanted = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(wanted) != 2 or not all(isinstance(n, int) and n >= 1 for n in wanted):
         raise InputError(f"size={size!r} has to be (height, width), or one number for both.")
     own = image.shape[2:]
     zoom = max(new / old for new, old in zip(wanted, own, strict=True))

@@ -50,10 +50,9 @@ def default_image(
         options: further arguments of `param.image`; they go before what the spec says.
     """
     volumes = spec.dimensions == 3
-    known = size or spec.image_size
-    if volumes and not known:
-        known = spec.input_size or DEFAULT_VOLUME_SIZE
-    known = known or DEFAULT_IMAGE_SIZE
+    known = spec.image_size if size is None else size
+    if known is None:
+        known = (spec.input_size or DEFAULT_VOLUME_SIZE) if volumes else DEFAULT_IMAGE_SIZE
     height, width = known if isinstance(known, tuple) else (known, known)
     facts: dict[str, Any] = {
         "channels": spec.channels or 3,
@@ -90,7 +89,7 @@ def checked_spec(model: nn.Module, *, needed: bool) -> ModelSpec:
     return completed(spec, network)
 
 
-def checked_thresholds(thresholds: Iterable[int]) -> list[int]:
+def checked_thresholds(thresholds: Iterable[int] | int) -> list[int]:
     """Return the steps after which to keep the image; a single number is one of them.
 
     Raises:

@@ -48,11 +48,14 @@ class Pictures(list[np.ndarray]):
 
     Attributes:
         history: losses and term values; `history.steps` are the steps of the pictures.
+        interrupted: Ctrl-C ended the run.
     """
 
-    def __init__(self, images: Iterable[np.ndarray], history: History) -> None:
+    def __init__(
+        self, images: Iterable[np.ndarray], history: History, *, interrupted: bool = False
+    ) -> None:
         super().__init__(images)
-        self.history = history
+        self.history, self.interrupted = history, interrupted
 
 
 def render_vis(  # noqa: PLR0913 - torch-lucent's arguments
@@ -199,8 +202,8 @@ def _rendered_alone(
             settings=given.settings,
         ) as run,
     ):
-        _iterate(run, snapshots, [*callbacks, *bar])
-    return Pictures(snapshots.images, run.history)
+        interrupted = _iterate(run, snapshots, [*callbacks, *bar])
+    return Pictures(snapshots.images, run.history, interrupted=interrupted)
 
 
 def _rendered_together(
@@ -241,12 +244,14 @@ def _joint_history(results: Sequence[Rendered], captions: Sequence[str]) -> Hist
     return history
 
 
-def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None:
-    """Do the steps; keep the last image also where Ctrl-C or a callback ends them early."""
+def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> bool:
+    """Do the steps; keep the last image also where Ctrl-C, True, or a callback ends them early."""
+    interrupted = False
     try:
         try:
             run.iterate([*others, snapshots])
         except KeyboardInterrupt:
+            interrupted = True
             logger.warning(
                 "Interrupted at step %d; the picture of this moment is the last one.", run.step
             )
@@ -255,6 +260,7 @@ def _iterate(run: Run, snapshots: Snapshots, others: Sequence[Callback]) -> None
     except LucentError as error:
         error.images = snapshots.images
         raise
+    return interrupted
 
 
 def _displays(given: Setup, verbose: bool, show_inline: bool) -> list[Callback]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.layers import unwrap
+from lucent.modelzoo.photographs import photograph
 from lucent.optvis.defaults import checked_spec, default_image, network_size
 from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.presets import chosen
@@ -37,6 +38,23 @@ _UNITS = {
 def slow_adam(params: list[Tensor]) -> torch.optim.Optimizer:
     """Return Adam for images that are sums of parts, each of which learns at its rate."""
     return torch.optim.Adam(params, lr=0.02)
+
+
+def one_photograph(
+    model: nn.Module, picture: Any, *, size: int | tuple[int, int] | None = None
+) -> Tensor:
+    """Return what `photograph` does, of one picture, (1, C, H, W).
+
+    Raises:
+        InputError: it is a batch of several, or cannot be used.
+    """
+    photo = photograph(model, picture, size=size)
+    if len(photo) != 1 or photo.dim() != 4:
+        raise InputError(
+            f"This takes one picture, but got a batch {tuple(photo.shape)}: call it for each, "
+            "with picture[:1]."
+        )
+    return photo
 
 
 def rendered(
@@ -113,16 +131,21 @@ def strengths(
 
     Returns:
         (n units,), float32, positive: 1 for a unit that does not respond.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the run, before there is anything to show.
     """
     spec = checked_spec(model, needed=True)
-    pictures = rendered(
+    made = rendered(
         model,
         Objective.sum(unit.about(row) for row, unit in enumerate(units)),
         lambda: default_image(spec, size, batch=len(units)),
         steps=max(1, steps // 2),
         **{**options, "callbacks": ()},
-    )[-1]
-    own = np.abs(np.diagonal(responses(model, units, pictures, options)))
+    )
+    if made.interrupted:
+        raise KeyboardInterrupt
+    own = np.abs(np.diagonal(responses(model, units, made[-1], options)))
     return np.where(own > 0, own, np.float32(1))
 
 

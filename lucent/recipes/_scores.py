@@ -1,4 +1,4 @@
-"""What recipes about attribution take: a photograph, scores, gradients of smoothed max-pools."""
+"""What recipes about attribution take: scores, gradients of smoothed max-pools."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeAlias
 
-from torch import Tensor, nn
+from torch import nn
 
 from lucent.attribution import Attribution, Score, as_score
 from lucent.errors import InputError
-from lucent.modelzoo.photographs import photograph
 from lucent.modelzoo.spec import spec_of
 from lucent.overrides import smoothed_maxpool
 
@@ -24,8 +23,8 @@ Attribute: TypeAlias = Callable[..., Attribution]
 Smooth: TypeAlias = Literal["avg", "L2"] | None
 
 
-def named_scores(model: nn.Module, scores: Scores) -> dict[str, Score]:
-    """Return scores by their names.
+def named_scores(model: nn.Module, scores: Scores) -> tuple[tuple[str, ...], list[Score]]:
+    """Return the names of scores, which may be the same, and the scores.
 
     Args:
         model: the network, whose spec names classes.
@@ -35,18 +34,18 @@ def named_scores(model: nn.Module, scores: Scores) -> dict[str, Score]:
         InputError: there is none, or one is no score.
     """
     if isinstance(scores, Mapping):
-        given = dict(scores)
+        given = list(scores.items())
     else:
         several: list[Any] = (
             [*scores] if isinstance(scores, Sequence) and not isinstance(scores, str) else [scores]
         )
-        given = {_name(model, score): score for score in several}
+        given = [(_name(model, score), score) for score in several]
     if not given:
         raise InputError(
             "There is no score to attribute: give at least one, such as 'labels:tabby' or "
             "'mixed4a:3'."
         )
-    return {name: as_score(score) for name, score in given.items()}
+    return tuple(name for name, _ in given), [as_score(score) for _, score in given]
 
 
 def _name(model: nn.Module, score: AnyScore) -> str:
@@ -59,15 +58,3 @@ def _name(model: nn.Module, score: AnyScore) -> str:
 def pools_with(model: nn.Module, smooth: Smooth) -> AbstractContextManager[None]:
     """Return a block in which max-pools have a smooth gradient, or their own for None."""
     return nullcontext() if smooth is None else smoothed_maxpool(model, smooth)
-
-
-def one_photograph(model: nn.Module, picture: Any) -> Tensor:
-    """Return what `photograph` does, of one picture, (1, C, H, W).
-
-    Raises:
-        InputError: it is a batch of several.
-    """
-    image = photograph(model, picture)
-    if len(image) != 1:
-        raise InputError(f"This takes one picture, not a batch of {len(image)}: give picture[:1].")
-    return image

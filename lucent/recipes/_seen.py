@@ -71,18 +71,6 @@ def in_its_size(photo: Tensor) -> dict[str, Any]:
     return {"fixed_image_size": tuple(photo.shape[2:])}
 
 
-def one_photograph(model: nn.Module, picture: Any) -> Tensor:
-    """Return what `photographs` does of a single one, B being 1.
-
-    Raises:
-        InputError: the picture cannot be used, or they are several.
-    """
-    photo = photographs(model, picture)
-    if len(photo) > 1:
-        raise InputError(f"One photograph is needed, not {len(photo)}: call it for each.")
-    return photo
-
-
 def shown(photos: Tensor | Sequence[Tensor]) -> np.ndarray:
     """Return photographs for people, (B, H, W, C), float32."""
     return np.moveaxis(np.stack([as_numpy(photo.float()) for photo in photos]), 1, -1)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.hooks import Activations
-from lucent.modelzoo.photographs import photograph
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis.objectives import Objective
+from lucent.recipes._pictures import activations, one_photograph
 
 
 class StyleLayers(NamedTuple):
@@ -24,11 +24,6 @@ class StyleLayers(NamedTuple):
 
     content: Sequence[str]
     style: Sequence[str]
-
-    @property
-    def all(self) -> set[str]:
-        """Every layer."""
-        return {*self.content, *self.style}
 
 
 #: Those of InceptionV1 are Lucid's, those of VGG the ones of Gatys et al.; the others were chosen
@@ -44,8 +39,8 @@ _LAYERS = {
     "vgg16": StyleLayers(("features.20",), tuple(f"features.{n}" for n in (1, 6, 11, 18, 25))),
     "vgg19": StyleLayers(("features.22",), tuple(f"features.{n}" for n in (1, 6, 11, 20, 29))),
 }
-#: Smallest distance that a weight is one over: at a layer where the style gives what a grey picture
-#: gives, there is nothing to transfer.
+#: Smallest distance that a weight is one over: at a layer that gives the same for every picture,
+#: there is nothing to transfer.
 _LEAST = 1e-6
 
 
@@ -72,27 +67,45 @@ def layers_of(spec: ModelSpec, given: StyleLayers | None) -> StyleLayers:
     return layers
 
 
-def single(model: nn.Module, picture: Any, size: int | tuple[int, int] | None) -> Tensor:
-    """Return one photograph as the network takes it, (1, C, H, W); see `photograph`.
+def strokes_of(model: nn.Module, picture: Any, size: tuple[int, int]) -> Tensor:
+    """Return a picture of style in a size, (1, C, *size); see `photograph`.
 
     Raises:
         InputError: it is a batch, or cannot be used.
     """
-    photo = photograph(model, picture, size=size)
-    if len(photo) != 1 or photo.dim() != 4:
-        raise InputError(
-            f"A style transfer takes one content and one style; got {tuple(photo.shape)}: take one "
-            "picture of the batch."
-        )
-    return photo
+    strokes = one_photograph(model, picture, size=size)
+    if strokes.shape[2:] == size:
+        return strokes
+    # A tensor, which is taken as it is.
+    return F.interpolate(strokes, size, mode="bilinear", antialias=True)
 
 
-def balanced(nearness: Sequence[Objective], T: Activations, total: float) -> list[Objective]:
-    """Return objectives weighted so that their losses are equal now.
+def balanced(
+    model: nn.Module, nearness: Sequence[Objective], total: float, grey: Tensor, other: Tensor
+) -> list[Objective]:
+    """Return objectives weighted so that all of them lose the same for a grey picture.
+
+    One that loses little for grey, such as the content of a photograph of a plain wall, would drown
+    all others with a weight of one over that. What it loses for the other of the two pictures is at
+    most about twice that for others, so that half of it is the least to divide by.
 
     Args:
-        nearness: each minus a distance.
-        T: activations at which all of them are to count the same.
-        total: sum of the losses there.
+        model: the network.
+        nearness: each minus a distance of the first picture of a batch.
+        total: sum of the losses for a grey picture.
+        grey: a batch whose first picture is grey.
+        other: a batch whose first picture is the other one: for content the style, for style the
+            content.
     """
-    return [total / len(nearness) / max(each(T).item(), _LEAST) * each for each in nearness]
+    if not nearness:
+        return []
+    losses = zip(_losses(model, nearness, grey), _losses(model, nearness, other), strict=True)
+    scales = [max(plain, unlike / 2, _LEAST) for plain, unlike in losses]
+    return [
+        total / len(nearness) / scale * each for each, scale in zip(nearness, scales, strict=True)
+    ]
+
+
+def _losses(model: nn.Module, nearness: Sequence[Objective], batch: Tensor) -> list[float]:
+    with activations(model, Objective.sum(nearness).layers, batch) as T:
+        return [each(T).item() for each in nearness]

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from lucent.errors import InputError
 from lucent.misc.io.pictures import as_numpy, tiled
 from lucent.optvis.objectives import direction
-from lucent.recipes._seen import one_photograph, seen, shown
+from lucent.recipes._pictures import one_photograph
+from lucent.recipes._seen import seen, shown
 from lucent.recipes.icons import Icons, render_icons
 from lucent.recipes.neuron_groups import decomposed
 from lucent.recipes.results import Panels, Result
+from lucent.units import whole
 
 #: Pixels cut off each side of a cell, as in Lucid: what is there has seen the border.
 _CUT = 2
@@ -74,7 +76,7 @@ def activation_grid(
         model: any network of pictures.
         picture: what `lucent.modelzoo.photograph` takes.
         layer: one with rows and columns, such as "mixed4d"; of a vision transformer "blocks.6".
-        n_groups: number of groups; 0 starts all cells from the same noise.
+        n_groups: number of groups; 0 starts all cells from the same faint noise.
         options: `size` of a cell, by default 60 pixels, `every` and `cossim_pow`, as for
             `activation_grids`; further keyword arguments of `render_icons`, such as `steps`,
             `batch_size` and `progress`.
@@ -111,7 +113,7 @@ def activation_grids(
         pictures: what `lucent.modelzoo.photograph` takes.
         layer: as for `activation_grid`.
         n_groups: as for `activation_grid`.
-        size: side of a cell in pixels.
+        size: side of a cell in pixels, more than the 4 that `mosaic` leaves out.
         every: 2 takes every second row and column of the layer, and so on, for a smaller grid.
         cossim_pow: 0 follows the activations most vividly; with larger powers cells show less of
             what is not among the activations of their position.
@@ -121,6 +123,8 @@ def activation_grids(
         InputError: as for `activation_grid`.
         LayerError: as for `activation_grid`.
     """
+    if not size > 2 * _CUT:
+        raise InputError(f"size={size!r} has to be more than {2 * _CUT} pixels: a cell loses them.")
     photos, acts = seen(model, pictures, layer)
     taken = _thinned(acts, every)
     vectors, groups, starts = taken.movedim(1, -1).flatten(0, -2), None, None
@@ -146,7 +150,7 @@ def activation_grids(
 def _thinned(values: Tensor, every: int) -> Tensor:
     """Return some rows and columns of (B, C, H, W), as far from the sides as can be."""
     most = min(values.shape[2:])
-    if not 1 <= every <= most:
+    if not 1 <= whole(every, "every") <= most:
         raise InputError(f"every={every!r} has to be 1 to {most}, the positions of the layer.")
     return values[:, :, every // 2 :: every, every // 2 :: every]
 

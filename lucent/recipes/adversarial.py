@@ -21,10 +21,11 @@ from lucent.optvis.loop import Run
 from lucent.optvis.objectives import Acts, objective
 from lucent.optvis.param import Image, constrain_L_inf, unit_ball_L_inf
 from lucent.optvis.settings import RunSettings
-from lucent.recipes._pictures import activations
-from lucent.recipes._seen import in_its_size, one_photograph, shown
+from lucent.recipes._pictures import activations, one_photograph
+from lucent.recipes._seen import in_its_size, photographs, shown
 from lucent.recipes.activation_grid import ActivationGrid, activation_grids
 from lucent.recipes.results import Panels, Result
+from lucent.units import whole
 
 #: Steps add up to so many times the largest change, so that it can be reached and left again:
 #: Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks
@@ -153,8 +154,9 @@ def attack(
     Source: Kurakin et al. 2017, Adversarial Examples in the Physical World
     (https://arxiv.org/abs/1607.02533).
     """
-    spec, photo = checked_spec(model, needed=True), one_photograph(model, picture)
     _check(epsilon, steps, confidence)
+    spec = checked_spec(model, needed=True)
+    photo = photographs(model, one_photograph(model, picture))
     with activations(model, [LABELS], photo, in_its_size(photo)) as T:
         n_classes = T(LABELS).shape[1]
     index = _class_index(spec, target, n_classes)
@@ -220,12 +222,12 @@ def _check(epsilon: float, steps: int, confidence: float) -> None:
     for name, value in (("epsilon", epsilon), ("confidence", confidence)):
         if not 0 < value <= 1:
             raise InputError(f"{name}={value!r} has to be above 0 and at most 1.")
-    if steps < 1:
+    if whole(steps, "steps") < 1:
         raise InputError(f"steps={steps!r} has to be a number of steps, at least 1.")
 
 
 def _class_index(spec: ModelSpec, target: int | str, n_classes: int) -> int:
-    index = spec.label_index(target) if isinstance(target, str) else target
+    index = spec.label_index(target) if isinstance(target, str) else whole(target, "target")
     if not 0 <= index < n_classes:
         raise InputError(
             f"There is no class {target!r}: the network has {n_classes} classes, 0 to "

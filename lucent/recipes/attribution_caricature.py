@@ -16,8 +16,8 @@ from lucent.hooks import Activations
 from lucent.optvis import param
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.objectives import Acts, Objective, Term, as_objective
-from lucent.recipes._pictures import rendered
-from lucent.recipes._scores import Smooth, one_photograph, pools_with
+from lucent.recipes._pictures import Wanted, caption, one_photograph, rendered
+from lucent.recipes._scores import Smooth, pools_with
 from lucent.recipes._seen import shown
 from lucent.recipes.results import Panels, Result
 
@@ -48,7 +48,7 @@ class AttributionCaricature(Result):
 def attribution_caricature(
     model: nn.Module,
     picture: Any,
-    scores: Objective | str | Sequence[Objective | str] | Mapping[str, Objective | str],
+    scores: Wanted | Sequence[Wanted] | Mapping[str, Wanted],
     layer: str,
     *,
     cossim_pow: float = 1.0,
@@ -85,36 +85,34 @@ def attribution_caricature(
 
     Source: Lucid's notebook on attribution caricatures (https://github.com/tensorflow/lucid).
     """
-    wanted = _named(scores)
+    names, wanted = _named(scores)
     photo = one_photograph(model, picture)
     spec, (height, width) = checked_spec(model, needed=True), photo.shape[2:]
     with pools_with(model, smooth):
         images = rendered(
             model,
             Objective.sum(
-                _caricature(score, layer, row, cossim_pow)
-                for row, score in enumerate(wanted.values(), 1)
+                _caricature(score, layer, row, cossim_pow) for row, score in enumerate(wanted, 1)
             ),
             lambda: param.stack([photo, default_image(spec, (height, width), batch=len(wanted))]),
             **options,
         )
-    return AttributionCaricature(shown(photo)[0], tuple(wanted), layer, images[-1][1:])
+    return AttributionCaricature(shown(photo)[0], names, layer, images[-1][1:])
 
 
 def _named(
-    scores: Objective | str | Sequence[Objective | str] | Mapping[str, Objective | str],
-) -> dict[str, Objective]:
+    scores: Wanted | Sequence[Wanted] | Mapping[str, Wanted],
+) -> tuple[tuple[str, ...], list[Objective]]:
+    """Return the names of scores, which may be the same, and the scores as objectives."""
     if isinstance(scores, Mapping):
-        given = dict(scores)
+        names, given = tuple(scores), [as_objective(score) for score in scores.values()]
     else:
-        several = [scores] if isinstance(scores, Objective | str) else scores
-        given = {
-            score.removeprefix("labels:") if isinstance(score, str) else score.description: score
-            for score in several
-        }
+        several = scores if isinstance(scores, list | tuple) else [scores]
+        given = [as_objective(score) for score in several]
+        names = tuple(caption(score).removeprefix("labels:") for score in given)
     if not given:
         raise InputError("There is no score: give at least one, such as 'labels:tabby'.")
-    return {name: as_objective(score) for name, score in given.items()}
+    return names, given
 
 
 def _caricature(score: Objective, layer: str, row: int, cossim_pow: float) -> Objective:

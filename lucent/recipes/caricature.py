@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError
-from lucent.modelzoo.photographs import photograph
 from lucent.optvis import objectives, param
-from lucent.optvis.callbacks import tensor_to_img_array
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
-from lucent.recipes._pictures import STEPS, activations, rendered
+from lucent.recipes._pictures import STEPS, activations, one_photograph, rendered
+from lucent.recipes._seen import shown
 from lucent.recipes.results import Panels, Result
 
 
@@ -139,12 +138,9 @@ def _matched(
 ) -> Caricature:
     """Return one image per layer for a score of (layer, row, length of the activation)."""
     names = (layers,) if isinstance(layers, str) else tuple(layers)
-    photo = photograph(model, picture, size=size)
-    if not names or len(photo) != 1 or photo.dim() != 4:
-        raise InputError(
-            f"A caricature is of one picture, for at least one layer; got {tuple(photo.shape)} and "
-            f"the layers {names}: take one picture of a batch, and name layers such as 'mixed4a'."
-        )
+    if not names:
+        raise InputError("There is no layer to look through: name at least one, such as 'mixed4a'.")
+    photo = one_photograph(model, picture, size=size)
     with activations(model, names, photo, options) as T:
         lengths = [T.channels_first(layer).norm().item() or 1.0 for layer in names]
     spec, (height, width) = checked_spec(model, needed=True), photo.shape[2:]
@@ -155,7 +151,7 @@ def _matched(
         steps=steps,
         **options,
     )
-    return Caricature(tensor_to_img_array(photo)[0], names, images[-1][1:], images.history)
+    return Caricature(shown(photo)[0], names, images[-1][1:], images.history)
 
 
 def _distance(image: Tensor, photo: Tensor) -> Tensor:

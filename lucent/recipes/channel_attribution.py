@@ -12,17 +12,18 @@ from lucent.attribution import Score, gradient_x_activation
 from lucent.errors import InputError
 from lucent.misc.io.pictures import as_numpy
 from lucent.recipes._marks import barred
+from lucent.recipes._pictures import one_photograph
 from lucent.recipes._scores import (
     AnyScore,
     Attribute,
     Smooth,
     named_scores,
-    one_photograph,
     pools_with,
 )
 from lucent.recipes._seen import shown
 from lucent.recipes.icons import Icons, render_icons
 from lucent.recipes.results import Panels, Result
+from lucent.units import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +95,17 @@ def channel_attribution(
         options: of `render_icons`, such as `size`, `steps` and `progress`.
 
     Raises:
-        InputError: the picture, the score or the count cannot be used, or no channel has a part in
-            the score.
-        LayerError: the layer does not exist, or comes after the score.
+        InputError: the picture, the score or the count cannot be used, the layer comes after the
+            score, or no channel has a part in it.
+        LayerError: the layer does not exist.
 
     Source: Olah et al. 2018, The Building Blocks of Interpretability
     (https://distill.pub/2018/building-blocks).
     """
-    if count < 1:
+    if whole(count, "count") < 1:
         raise InputError(f"count={count}: show at least one channel for and one against the score.")
     image = one_photograph(model, picture)
-    name, wanted = _only(named_scores(model, score))
+    name, wanted = _only(*named_scores(model, score))
     with pools_with(model, smooth):
         found = attribute(model, image, wanted, layer)
     values = as_numpy(found.channels()[0])
@@ -120,13 +121,13 @@ def channel_attribution(
     )
 
 
-def _only(scores: dict[str, Score]) -> tuple[str, Score]:
+def _only(names: tuple[str, ...], scores: list[Score]) -> tuple[str, Score]:
     if len(scores) > 1:
         raise InputError(
             f"This takes one score, not {len(scores)}: call it for each, or take "
             "logit('tabby', minus='tiger cat') of lucent.attribution for a difference."
         )
-    return next(iter(scores.items()))
+    return names[0], scores[0]
 
 
 def strongest(values: np.ndarray, count: int) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lucent.errors import InputError
-from lucent.optvis.callbacks import tensor_to_img_array
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.objectives import as_objective
 from lucent.optvis.param import Image
 from lucent.recipes._pictures import Wanted, caption, rendered
+from lucent.recipes._seen import shown
 from lucent.recipes.results import Panels, Result
 
 
@@ -86,8 +86,8 @@ def any_number_of_channels(
 
     seen = rendered(model, wanted, image, **options)[-1]
     with torch.no_grad():
-        own = tensor_to_img_array(made[-1].image())
-    return AnyChannels(caption(wanted), own[0], seen[0])
+        own = made[-1].image()
+    return AnyChannels(caption(wanted), shown(own)[0], seen[0])
 
 
 class _Grouped(Image):

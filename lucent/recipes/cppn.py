@@ -81,8 +81,8 @@ def cppn_drawing(
     model: nn.Module,
     objective: Wanted,
     *,
-    size: int | None = None,
-    steps: Sequence[int] = (32, 128, 512),
+    size: int | tuple[int, int] | None = None,
+    steps: int | Sequence[int] = (32, 128, 512),
     start: CPPN | None = None,
     **options: Any,
 ) -> CPPNDrawing:
@@ -96,8 +96,10 @@ def cppn_drawing(
     Args:
         model: the network that looks.
         objective: what to look for.
-        size: height and width in pixels while it learns; None is that of the network's pictures.
-        steps: after which to keep a picture; the largest is the number of steps.
+        size: (height, width) in pixels, or both, while it learns; None is that of the network's
+            pictures.
+        steps: number of steps; of several numbers each keeps a picture, and the largest is the
+            last one.
         start: a network to go on from, which stays as it is; with one that drew another unit, the
             pictures in between (`cppn_interpolation`) have more in common. None is
             `param.cppn(size)`.

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lucent.errors import InputError
-from lucent.modelzoo.photographs import photograph
 from lucent.optvis import objectives
-from lucent.optvis.callbacks import tensor_to_img_array
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.objectives import Objective, as_objective
 from lucent.optvis.param.spatial import is_count
 from lucent.optvis.render import Pictures
 from lucent.optvis.transform import random_crop, roll
-from lucent.recipes._pictures import Wanted, rendered, responses
+from lucent.recipes._pictures import Wanted, one_photograph, rendered, responses
+from lucent.recipes._seen import shown
 from lucent.recipes.results import Panels, Result
 
 Normalization = Literal["laplacian", "fourier", "pixels"]
@@ -198,8 +197,8 @@ def deepdream(
     Source: Mordvintsev et al. 2015, Inceptionism
     (https://research.google/blog/inceptionism-going-deeper-into-neural-networks).
     """
-    photo, spec = photograph(model, picture, size=size), checked_spec(model, needed=True)
-    _check(photo, options)
+    _check(options)
+    photo, spec = one_photograph(model, picture, size=size), checked_spec(model, needed=True)
     objective = _objective(target)
     made: list[Tensor] = []
     change = torch.zeros_like(photo)
@@ -208,21 +207,19 @@ def deepdream(
         pictures = _octave(model, objective, start, octaves, options)
         made.append(torch.from_numpy(pictures[-1]).movedim(-1, 1).to(photo))
         change = made[-1] - _resized(photo, wanted)
-        if pictures.history.steps[-1] < octaves.steps_at(wanted):
+        if pictures.interrupted:
             break
     image = (photo + _resized(change, photo.shape[2:])).clamp(0, 1)
     native = {"fixed_image_size": None if spec.fixed_size else "native"}
     return Dream(
-        tensor_to_img_array(photo)[0],
-        tensor_to_img_array(image)[0],
-        tuple(tensor_to_img_array(picture)[0] for picture in made),
+        shown(photo)[0],
+        shown(image)[0],
+        tuple(shown(picture)[0] for picture in made),
         responses(model, [objective], torch.cat([photo, image]), {**native, **options})[0],
     )
 
 
-def _check(photo: Tensor, options: Mapping[str, Any]) -> None:
-    if photo.dim() != 4 or len(photo) != 1:
-        raise InputError(f"A dream is of one picture; got {tuple(photo.shape)}: take one of them.")
+def _check(options: Mapping[str, Any]) -> None:
     if taken := sorted(_TAKEN & options.keys()):
         raise InputError(
             f"deepdream got {taken}, which follow from its octaves: write "

@@ -15,6 +15,7 @@ from lucent.layers import INPUT
 from lucent.optvis import objectives
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.objectives import Objective, as_objective, gram
+from lucent.optvis.render import Pictures
 from lucent.recipes._pictures import Wanted, activations, caption, rendered, responses
 from lucent.recipes.results import Panels, Result
 
@@ -103,16 +104,18 @@ def diversity(
     wanted, spec = as_objective(unit), checked_spec(model, needed=True)
     layer = _layer_of(wanted) if layer is None else layer
 
-    def pictures(objective: Objective) -> np.ndarray:
-        made = rendered(model, objective, lambda: default_image(spec, size, batch=count), **options)
-        return made[-1]
+    def pictures(objective: Objective) -> Pictures:
+        return rendered(model, objective, lambda: default_image(spec, size, batch=count), **options)
 
     alone = Objective.sum(wanted.about(row) for row in range(count)) / count
-    plain = pictures(alone)
+    made = pictures(alone)
+    if made.interrupted:
+        raise KeyboardInterrupt  # there is nothing yet to compare
+    plain = made[-1]
     plain_values = responses(model, [wanted], plain, options)[0]
     # What equal pictures score is count - 1.
     strength = abs(plain_values.mean()) * weight / (count - 1)
-    images = pictures(alone - strength * objectives.diversity(layer))
+    images = pictures(alone - strength * objectives.diversity(layer))[-1]
     return Diversity(
         unit=caption(wanted),
         layer=layer,

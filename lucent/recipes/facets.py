@@ -121,7 +121,7 @@ def facet(unit: Objective | str, layer: str, direction: Values) -> Objective:
 def _of_facet(acts: Acts, name: str, unit: Objective, direction: Values, T: Activations) -> Tensor:
     # All images that the network saw: the gradient is zero for those that the unit is not about.
     slopes = sensitivity(T, -unit(T), name)
-    every = T.layout(name).channels_first(T.source(name), name)
+    every = T.ordered(name, T.source(name))
     return (channel_vector(direction, acts, "direction") * every * slopes.clamp_min(0)).sum()
 
 

@@ -18,7 +18,7 @@ from lucent.misc.io.pictures import Picture
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis.batch import Rendered, render_many
 from lucent.optvis.defaults import DEFAULT_IMAGE_SIZE, checked_spec, default_image
-from lucent.optvis.objectives import Objective, as_objective
+from lucent.optvis.objectives import as_objective
 from lucent.optvis.presets import chosen
 from lucent.recipes._pictures import Wanted, caption
 from lucent.recipes.results import Panels, Result
@@ -81,7 +81,7 @@ def render_icons(
         batch_size: number of pictures at a time; see `render_many`.
         seed: of all of them, which then start alike, or one for each.
         starts: pictures to start from, one for each objective, (size, size, C) in [0, 1]; None
-            starts from grey.
+            starts from faint noise.
         options: further keyword arguments of `render_many`, such as `progress`. Without them,
             networks that take any size see the pictures as they are, and vision transformers have
             the preset "vit".
@@ -90,10 +90,15 @@ def render_icons(
         InputError: there is no objective, or an argument cannot be used.
         LayerError: an objective names a layer that does not exist.
     """
-    if not (given := list(objectives)):
-        raise InputError("There are no objectives to make icons of: give at least one.")
+    several = isinstance(objectives, Iterable) and not isinstance(objectives, str)
+    given = [as_objective(objective) for objective in objectives] if several else []
+    if not given:
+        raise InputError(
+            f"render_icons takes a list of at least one objective, such as ['mixed4a:476'], not "
+            f"{objectives!r}."
+        )
     spec = checked_spec(model, needed=True)
-    image_f = functools.partial(default_image, spec, size or default_size(spec))
+    image_f = functools.partial(default_image, spec, default_size(spec) if size is None else size)
     results = render_many(
         model,
         given,
@@ -105,10 +110,9 @@ def render_icons(
     )
     with forked_rng(0), torch.no_grad():
         _, channels, *shape = image_f().forward().shape
-    labels = tuple(_label(as_objective(objective)) for objective in given)
     images = np.full((len(given), *shape, channels), 0.5, np.float32)
     done, interrupted = _collected(results, images)
-    return Icons(images, done, labels, interrupted)
+    return Icons(images, done, tuple(map(caption, given)), interrupted)
 
 
 def default_size(spec: ModelSpec) -> int:
@@ -124,10 +128,6 @@ def _defaults(model: nn.Module, spec: ModelSpec, options: dict[str, Any]) -> dic
         # With an image of its own render_many leaves it at "plain", for transformers too.
         defaults["preset"] = chosen(None, model)
     return defaults
-
-
-def _label(objective: Objective) -> str:
-    return caption(objective) or ", ".join(objective.captions())
 
 
 def _collected(results: Iterable[Rendered], images: np.ndarray) -> tuple[np.ndarray, bool]:

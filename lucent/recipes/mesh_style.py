@@ -17,8 +17,8 @@ from lucent.optvis import objectives, param
 from lucent.optvis.callbacks import tensor_to_img_array
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.objectives import Objective
-from lucent.recipes._pictures import activations, rendered
-from lucent.recipes._styles import balanced, layers_of, single
+from lucent.recipes._pictures import activations, one_photograph, rendered
+from lucent.recipes._styles import balanced, layers_of, strokes_of
 from lucent.recipes.mesh_views import MeshTexture, MeshViews, Scene
 from lucent.recipes.style import StyleLayers
 from lucent.util import forked_rng
@@ -90,12 +90,12 @@ def mesh_style_transfer(  # noqa: PLR0913 - two pictures, a mesh, a network, and
     return MeshTexture(mesh, tensor_to_img_array(painted().float())[0], made.history)
 
 
-def _resized(model: nn.Module, picture: Any, size: tuple[int, int] | None) -> Tensor:
+def _resized(model: nn.Module, picture: Any, size: int | tuple[int, int] | None) -> Tensor:
     """Return all of a picture in another size, (1, C, H, W)."""
     if isinstance(picture, str | os.PathLike):
         picture = load(picture)
     own = None if isinstance(picture, Tensor) else channels_last(picture).shape[:2]
-    pixels = single(model, picture, own)
+    pixels = one_photograph(model, picture, size=own)
     return F.interpolate(pixels, size, mode="bilinear", antialias=True)
 
 
@@ -105,7 +105,7 @@ def _objective(
     """Return nearness of the first view to the second one, and to the style of a picture."""
     with torch.no_grad():
         views = image()
-    strokes = single(model, style, (views.shape[2], views.shape[3]))
+    strokes = strokes_of(model, style, (views.shape[2], views.shape[3]))
     with activations(model, layers.style, strokes) as T:
         targets = {layer: objectives.gram(T.channels_first(layer)) for layer in layers.style}
     content = [
@@ -115,6 +115,11 @@ def _objective(
         objectives.style({layer: target}, ema_decay=_KEPT, batch=0)
         for layer, target in targets.items()
     ]
-    grey = torch.full_like(views[:1], 0.5)
-    with activations(model, layers.all, torch.cat([grey, views[1:]])) as T:
-        return Objective.sum([*balanced(content, T, content_weight), *balanced(strokes_at, T, 1.0)])
+    old = views[1:]
+    grey = torch.cat([torch.full_like(old, 0.5), old])
+    return Objective.sum(
+        [
+            *balanced(model, content, content_weight, grey, torch.cat([strokes, old])),
+            *balanced(model, strokes_at, 1.0, grey, old),
+        ]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -35,8 +36,8 @@ class Scene:
 
     Attributes:
         size: height and width of a view in pixels; None is that of the network's pictures.
-        texture_size: (height, width) of the texture in texels; None makes a texel about as large as
-            a pixel of a view, and square on the average, however the mesh was unfolded.
+        texture_size: (height, width) of the texture in texels, or both; None makes a texel about as
+            large as a pixel of a view, and square on the average, however the mesh was unfolded.
         distances: smallest and largest distance of the camera from the origin; the defaults are
             Lucid's.
         background: what is beside the mesh, grey, in [0, 1].
@@ -46,18 +47,20 @@ class Scene:
     """
 
     size: int | None = None
-    texture_size: tuple[int, int] | None = None
+    texture_size: int | tuple[int, int] | None = None
     distances: tuple[float, float] = (11.0, 13.0)
     background: float = 0.5
 
     def __post_init__(self) -> None:
-        sides = [n for n in (self.size, *(self.texture_size or ())) if n is not None]
-        if not all(map(is_count, sides)) or not 0 <= self.background <= 1:
+        texels = self.texture_size if isinstance(self.texture_size, tuple) else (self.texture_size,)
+        if not all(n is None or is_count(n) for n in (self.size, *texels)) or len(texels) > 2:
             raise InputError(
-                f"{self!r} cannot be seen: sizes are whole numbers of at least 1, the background "
-                "lies in [0, 1]."
+                f"{self!r} cannot be seen: sizes are whole numbers of at least 1, such as size=128 "
+                "and texture_size=512 or (height, width)."
             )
-        if not 0 < self.distances[0] <= self.distances[1]:
+        if not isinstance(self.background, Real) or not 0 <= self.background <= 1:
+            raise InputError(f"background={self.background!r} has to be a grey in [0, 1].")
+        if np.shape(self.distances) != (2,) or not 0 < self.distances[0] <= self.distances[1]:
             raise InputError(
                 f"distances={self.distances} has to be the smallest and the largest distance of "
                 "the camera, both positive, such as (11, 13)."
@@ -67,7 +70,8 @@ class Scene:
         """Return the scene with sizes that suit a mesh and a network where there are none."""
         size = self.size or spec.image_size or DEFAULT_IMAGE_SIZE
         texels = self.texture_size or renderer.texture_size(size, sum(self.distances) / 2)
-        return replace(self, size=size, texture_size=texels)
+        both = texels if isinstance(texels, tuple) else (texels, texels)
+        return replace(self, size=size, texture_size=both)
 
 
 class MeshViews(Image):
@@ -132,16 +136,23 @@ class MeshTexture(Result):
     history: History
 
     def views(self, count: int = 8, *, size: int = 192) -> np.ndarray:
-        """Return the mesh from cameras around it, on white, (count, size, size, 3) in [0, 1].
+        """Return all of the mesh from cameras around it, on white, (count, size, size, 3).
 
         Args:
             count: number of views, at equal angles around the vertical axis.
             size: height and width in pixels.
+
+        Raises:
+            InputError: there is no view.
         """
+        if not is_count(count):
+            raise InputError(f"count={count!r} has to be a number of views, at least 1.")
         scene = Scene(size=size, background=1.0)
         image = MeshViews(MeshRenderer(self.mesh), ConstantImage(self.texture), scene)
+        radius = np.linalg.norm(np.asarray(self.mesh["position"]).reshape(-1, 3), axis=1).max()
         pictures = []
-        for view in orbit(count):
+        # A ball of radius 1 fits from a distance of 12.
+        for view in orbit(count, distance=12 * radius):
             image.look(view)
             pictures.append(image()[0].movedim(0, -1).numpy())
         return np.stack(pictures)

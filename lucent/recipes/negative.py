@@ -32,10 +32,10 @@ class NegativeNeurons(Result):
     neutral: np.ndarray
 
     def panels(self) -> Panels:
-        """Return a row for each unit, the negative picture on the left."""
+        """Return pairs, the negative picture on the left, under their units and responses."""
         rows = zip(self.units, self.values, strict=True)
         labels = [
-            f"{sign}{unit}  {value:.2f}"
+            f"{sign}{_short(unit)}  {value:.2f}"
             for unit, values in rows
             for sign, value in zip("-+", values, strict=True)
         ]
@@ -92,3 +92,9 @@ def negative_neurons(
         np.stack([found[n, 2 * n : 2 * n + 2] for n in range(count)]),
         found[:, -1],
     )
+
+
+def _short(unit: str) -> str:
+    """Return the end of the name of a unit, which fits under a picture together with a number."""
+    layer, _, number = unit.partition(":")
+    return number if layer == "labels" else unit.removeprefix(layer.rpartition(".")[0] + ".")

@@ -33,7 +33,7 @@ class NeuronGroups(Result):
     Attributes:
         photographs: (B, H, W, C) in [0, 1], as the network sees them.
         layer: its name.
-        directions: (G, channels), each of length 1.
+        directions: (G, channels), each of length 1, or 0 where fewer make up everything.
         strengths: how much of each direction there is at each position, (B, G, rows, columns), in
             units of the activations.
         icons: a picture of each direction.
@@ -142,8 +142,8 @@ def decomposed(acts: Tensor, n_groups: int, reduction: str | type = "NMF") -> tu
         reduction: as for `neuron_groups`.
 
     Returns:
-        Directions of length 1, (G, C), those first of which there is most, and their strengths,
-        (B, G, *spatial).
+        Directions of length 1, or 0 where fewer make up everything, (G, C), those first of which
+        there is most, and their strengths, (B, G, *spatial).
 
     Raises:
         InputError: there are more groups than channels or positions.

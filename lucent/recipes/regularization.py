@@ -22,6 +22,7 @@ from lucent.optvis.objectives import (
     total_variation,
 )
 from lucent.optvis.param import Image
+from lucent.optvis.render import Pictures
 from lucent.optvis.transform.base import Transform
 from lucent.recipes._pictures import Wanted, caption, rendered, strengths
 from lucent.recipes.results import Panels, Result
@@ -79,7 +80,8 @@ class Regularization(Result):
         unit: its name.
         settings: names.
         thresholds: numbers of steps.
-        images: (n settings, n thresholds, H, W, C) in [0, 1].
+        images: (n settings, n thresholds, H, W, C) in [0, 1]; a run that ended early keeps its last
+            picture.
     """
 
     unit: str
@@ -126,7 +128,8 @@ def regularization(
         settings: by their names.
         thresholds: steps after which to keep the pictures.
         size: in pixels, (height, width) or both; None is that of the model's spec.
-        options: further arguments of `render_vis` but for `transforms` and `preset`.
+        options: further arguments of `render_vis` but for `transforms` and `preset`. Ctrl-C returns
+            the settings up to the one that it ended.
 
     Raises:
         InputError: there is no setting, or an option belongs to the settings.
@@ -134,20 +137,23 @@ def regularization(
     Source: Olah et al. 2017, Feature Visualization
     (https://distill.pub/2017/feature-visualization).
     """
-    if not settings or options.keys() & {"transforms", "preset"}:
+    if not settings or options.keys() & {"transforms", "preset", "steps"}:
         raise InputError(
-            "regularization compares at least one setting, and each says its transforms: give "
-            "settings={'mine': Setting(transforms=[...])}."
+            "regularization compares at least one setting, and each says its transforms, not the "
+            "whole: give settings={'mine': Setting(transforms=[...])}, and thresholds=(...) for "
+            "the steps."
         )
     wanted, steps = as_objective(unit), sorted({*checked_thresholds(thresholds)})
     response = np.ones(1)
     if any(setting.penalty is not None for setting in settings.values()):
         response = strengths(model, [wanted], size=size, steps=max(steps), **options)
-    images = [
-        _row(model, wanted, setting, response.item(), size=size, thresholds=steps, **options)
-        for setting in settings.values()
-    ]
-    return Regularization(caption(wanted), tuple(settings), tuple(steps), np.stack(images))
+    rows: dict[str, np.ndarray] = {}
+    for name, setting in settings.items():
+        made = _row(model, wanted, setting, response.item(), size=size, thresholds=steps, **options)
+        rows[name] = np.stack([made[: n + 1][-1][0] for n in range(len(steps))])
+        if made.interrupted:
+            break
+    return Regularization(caption(wanted), tuple(rows), tuple(steps), np.stack([*rows.values()]))
 
 
 def _row(
@@ -158,7 +164,7 @@ def _row(
     *,
     size: int | tuple[int, int] | None,
     **options: Any,
-) -> np.ndarray:
+) -> Pictures:
     """Return the pictures of one setting, for a unit with this response to its own picture."""
     spec = checked_spec(model, needed=True)
 
@@ -169,4 +175,4 @@ def _row(
         with forked_rng(0):
             unit = unit - setting.penalty * (response / image()().numel())
     given = {"preset": "plain", "transforms": setting.transforms, **options}
-    return np.concatenate(rendered(model, unit, image, **given))
+    return rendered(model, unit, image, **given)

@@ -82,7 +82,9 @@ class Result(ABC):
         show(self.sheet(), fmt="webp")
 
     def plot(self, *, size: float = 1.6) -> Figure:
-        """Return a figure for a paper: `plot().savefig("figure.pdf")`, or .svg, keeps text as text.
+        """Return a figure for a paper: `plot().savefig("figure.pdf")`, or .svg.
+
+        A PDF keeps text as text, an SVG with `matplotlib.rcParams["svg.fonttype"] = "none"`.
 
         Args:
             size: side of a panel, in inches.

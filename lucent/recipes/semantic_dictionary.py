@@ -14,9 +14,11 @@ from lucent.misc.io.hover import hover_icons
 from lucent.misc.io.pictures import as_numpy
 from lucent.misc.io.showing import show_page
 from lucent.optvis.objectives import channel
-from lucent.recipes._seen import one_photograph, seen, shown
+from lucent.recipes._pictures import one_photograph
+from lucent.recipes._seen import seen, shown
 from lucent.recipes.icons import Icons, render_icons
 from lucent.recipes.results import Panels, Result
+from lucent.units import whole
 
 #: How many positions a figure on paper shows, and how far apart they are, as a share of the rows
 #: and columns.
@@ -31,9 +33,9 @@ class SemanticDictionary(Result):
         photograph: (H, W, C) in [0, 1], as the network sees it.
         layer: its name.
         units: all units that are among the strongest somewhere, ascending, (n,).
-        indices: places of the strongest in `units` and `icons`, (rows, columns, k), the strongest
+        indices: places of the strongest in `units` and `icons`, (rows, columns, count), the strongest
             first.
-        values: their activations, (rows, columns, k).
+        values: their activations, (rows, columns, count).
         icons: a picture of each unit.
     """
 
@@ -93,13 +95,13 @@ class SemanticDictionary(Result):
 
 
 def semantic_dictionary(
-    model: nn.Module, picture: Any, layer: str, *, k: int = 4, **options: Any
+    model: nn.Module, picture: Any, layer: str, *, count: int = 4, **options: Any
 ) -> SemanticDictionary:
     """Show what each position of a photograph excites most, in pictures of the units.
 
     >>> from lucent.modelzoo import synthnet
     >>> photo = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
-    >>> found = semantic_dictionary(synthnet(), photo, "mixed4a", k=1, size=32, steps=2)
+    >>> found = semantic_dictionary(synthnet(), photo, "mixed4a", count=1, size=32, steps=2)
     >>> found.indices.shape, len(found.units) == len(found.icons.images)
     ((12, 12, 1), True)
 
@@ -107,23 +109,23 @@ def semantic_dictionary(
         model: any network of pictures.
         picture: what `lucent.modelzoo.photograph` takes.
         layer: one with rows and columns, such as "mixed4b".
-        k: number of units at each position, at most as many as the layer has.
+        count: number of units at each position, at most as many as the layer has.
         options: further keyword arguments of `render_icons`, such as `size`, `steps` and
             `progress`; each unit is rendered once.
 
     Raises:
-        InputError: the picture cannot be used, or k is no such number.
+        InputError: the picture cannot be used, or `count` is no such number.
         LayerError: there is no such layer, or it has no rows and columns.
 
     Source: Olah et al. 2018, The Building Blocks of Interpretability
     (https://distill.pub/2018/building-blocks).
     """
     photos, acts = seen(model, one_photograph(model, picture), layer)
-    if not 1 <= k <= acts.shape[1]:
+    if not 1 <= whole(count, "count") <= acts.shape[1]:
         raise InputError(
-            f"k={k} has to be 1 to {acts.shape[1]}, the number of units of the layer {layer!r}."
+            f"count={count} has to be 1 to {acts.shape[1]}, the number of units of the layer {layer!r}."
         )
-    strongest = torch.topk(acts[0].movedim(0, -1), k, dim=-1)
+    strongest = torch.topk(acts[0].movedim(0, -1), count, dim=-1)
     units, indices = np.unique(as_numpy(strongest.indices), return_inverse=True)
     icons = render_icons(model, [channel(layer, int(unit)) for unit in units], **options)
     return SemanticDictionary(

@@ -117,8 +117,8 @@ def cosine_similarity(
 
 
 def _checked_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, int, int]:
-    number, x, y = position
     count, height, width, _ = shape
+    number, x, y = position if len(position) == 3 else (-1, -1, -1)
     if not (0 <= number < count and 0 <= x < width and 0 <= y < height):
         raise InputError(
             f"position={tuple(position)} is not there: it is a photograph (0 to {count - 1}), a "

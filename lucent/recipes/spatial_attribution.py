@@ -19,12 +19,12 @@ from lucent.misc.io.pictures import as_numpy
 from lucent.misc.io.showing import show_page
 from lucent.recipes._grids import block_for_pages, on_grid
 from lucent.recipes._marks import framed
+from lucent.recipes._pictures import one_photograph
 from lucent.recipes._scores import (
     Attribute,
     Scores,
     Smooth,
     named_scores,
-    one_photograph,
     pools_with,
 )
 from lucent.recipes._seen import shown
@@ -63,7 +63,8 @@ class SpatialAttribution(Result):
             pictures.append(self.photograph)
             labels.append(f"{score}: {value:.3g}")
             for layer, maps in zip(self.layers, self.maps, strict=True):
-                most = float(np.quantile(np.abs(maps), _SHOWN))
+                sizes = np.abs(maps)
+                most = float(np.quantile(sizes, _SHOWN)) or float(sizes.max())
                 pictures.append(overlaid(self.photograph, maps[n], limit=most))
                 labels.append(f"{layer}, {maps[n].sum():+.3g} in all")
         return Panels(pictures, labels, columns=1 + len(self.layers))
@@ -98,8 +99,9 @@ def spatial_attribution(
             `functools.partial(integrated_gradients, steps=20)`.
 
     Raises:
-        InputError: there is no score or no layer, or the picture cannot be used.
-        LayerError: a layer does not exist, comes after the score, or has no rows and columns.
+        InputError: there is no score or no layer, a layer comes after the score, or the picture
+            cannot be used.
+        LayerError: a layer does not exist, or has no rows and columns.
 
     Source: Olah et al. 2018, The Building Blocks of Interpretability
     (https://distill.pub/2018/building-blocks).
@@ -107,16 +109,16 @@ def spatial_attribution(
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise InputError("There is no layer to attribute to: give at least one, as 'mixed4a'.")
-    image, wanted = one_photograph(model, picture), named_scores(model, scores)
+    image, (titles, wanted) = one_photograph(model, picture), named_scores(model, scores)
     with pools_with(model, smooth):
-        found = [[attribute(model, image, s, layer) for s in wanted.values()] for layer in names]
+        found = [[attribute(model, image, s, layer) for s in wanted] for layer in names]
     maps = [
         torch.cat([on_grid(each.values, layer).sum(1) for each in row])
         for layer, row in zip(names, found, strict=True)
     ]
     return SpatialAttribution(
         shown(image)[0],
-        tuple(wanted),
+        titles,
         as_numpy(torch.cat([each.score for each in found[0]])),
         tuple(names),
         tuple(map(as_numpy, maps)),
@@ -190,9 +192,9 @@ def layer_to_layer(
         smooth: as for `spatial_attribution`.
 
     Raises:
-        InputError: the picture cannot be used, or there is no such position.
-        LayerError: a layer does not exist, the target does not come after the source, or one has no
-            rows and columns.
+        InputError: the picture cannot be used, the target does not come after the source, or there
+            is no such position.
+        LayerError: a layer does not exist, or has no rows and columns.
 
     Source: Olah et al. 2018, The Building Blocks of Interpretability
     (https://distill.pub/2018/building-blocks).
@@ -206,9 +208,9 @@ def layer_to_layer(
     if position is None:
         strongest = int(maps.sum((2, 3)).argmax())
         position = strongest % width, strongest // width
-    if not (0 <= position[0] < width and 0 <= position[1] < height):
+    if len(position) != 2 or not (0 <= position[0] < width and 0 <= position[1] < height):
         raise InputError(
-            f"position={position} is not there: {target!r} has columns 0 to {width - 1} and rows "
+            f"position={position} is no column and row: {target!r} has columns 0 to {width - 1} and rows "
             f"0 to {height - 1}."
         )
     return LayerToLayer(shown(image)[0], source, target, maps, position)

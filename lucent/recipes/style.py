@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lucent.optvis import objectives, param
 from lucent.optvis.defaults import checked_spec, default_image
 from lucent.optvis.history import History
 from lucent.optvis.objectives import Objective
-from lucent.recipes._pictures import activations, rendered
-from lucent.recipes._styles import StyleLayers, balanced, layers_of, single
+from lucent.recipes._pictures import one_photograph, rendered
+from lucent.recipes._styles import StyleLayers, balanced, layers_of, strokes_of
 from lucent.recipes.results import Panels, Result
 
 __all__ = ["StyleLayers", "StyleTransfer", "style_transfer"]
@@ -63,8 +62,8 @@ def style_transfer(
 
     The picture is to have the activations of the photograph in some layers, and the Gram matrices
     of the other picture in some. It starts from noise, and all three see the same transforms. The
-    difference at a layer is divided by that of a grey picture, so that all layers count the same,
-    whatever their activations are.
+    difference at a layer is divided by that of a grey picture, or by half of that of the two
+    pictures where this is more, so that all layers count the same, whatever their activations are.
 
     Args:
         model: the network.
@@ -88,11 +87,9 @@ def style_transfer(
     """
     spec = checked_spec(model, needed=True)
     layers = layers_of(spec, layers)
-    photo = single(model, content, size)
+    photo = one_photograph(model, content, size=size)
     height, width = photo.shape[2:]
-    strokes = single(model, style, (height, width))
-    if strokes.shape != photo.shape:  # a tensor, which is taken as it is
-        strokes = F.interpolate(strokes, (height, width), mode="bilinear", antialias=True)
+    strokes = strokes_of(model, style, (height, width))
     batch = torch.cat([torch.full_like(photo, 0.5), photo, strokes])
     objective = _objective(model, layers, content_weight, batch)
     made = rendered(
@@ -115,7 +112,7 @@ def _objective(
         model: the network.
         layers: of content and of style.
         content_weight: of the first, where the second has 1.
-        batch: what is measured in multiples of the first picture's distance, (3, C, H, W).
+        batch: a grey picture, the photograph, the style, (3, C, H, W).
     """
     difference = objectives.activation_difference
     content = [-1 * difference(layer, difference_to=1) for layer in layers.content]
@@ -123,5 +120,9 @@ def _objective(
         -1 * difference(layer, transform_f=objectives.gram, difference_to=2)
         for layer in layers.style
     ]
-    with activations(model, layers.all, batch) as T:
-        return Objective.sum([*balanced(content, T, content_weight), *balanced(style, T, 1.0)])
+    return Objective.sum(
+        [
+            *balanced(model, content, content_weight, batch, batch[[2, 1, 2]]),
+            *balanced(model, style, 1.0, batch, batch[[1, 1, 2]]),
+        ]
+    )

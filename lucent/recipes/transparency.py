@@ -62,7 +62,7 @@ def transparency(
     model: nn.Module,
     objective: Wanted,
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     crop: int | None = None,
     steps: int = 256,
     **options: Any,
@@ -82,7 +82,7 @@ def transparency(
         objective: what to look for, with positive scores: of two negative factors the product is
             positive, too. A neuron (`objectives.neuron`) keeps to the middle, a channel fills the
             picture with many.
-        size: height and width in pixels; None is that of the network's pictures.
+        size: (height, width) in pixels, or both; None is that of the network's pictures.
         crop: show the network a random part of the picture, of so many pixels, at 0.6 to 1.1 of its
             size, as Lucid does for large pictures; None shows all of it, under the usual
             transforms.
@@ -116,12 +116,13 @@ def transparency(
     return Transparency(made[-1][0], made.history)
 
 
-def _transforms(size: int, crop: int | None) -> list[transform.RandomTransform]:
+def _transforms(size: int | tuple[int, int], crop: int | None) -> list[transform.RandomTransform]:
     if crop is None:
         return transform.standard_transforms
-    if not 0 < crop <= min(_SCALES) * size:
+    largest = int(min(_SCALES) * np.min(size))
+    if not 0 < crop <= largest:
         raise InputError(
-            f"crop={crop} of a picture of {size} pixels: it has to be at most {min(_SCALES)} times "
-            "as large, because the picture is scaled by so much at times."
+            f"crop={crop} of a picture of {size} pixels: it has to be 1 to {largest}, "
+            f"{min(_SCALES)} times as large, because the picture is scaled by so much at times."
         )
     return [transform.random_scale(_SCALES), transform.random_crop(crop)]

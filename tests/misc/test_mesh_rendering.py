@@ -156,6 +156,18 @@ def test_broken_meshes_and_angles():
         MeshRenderer(quad, fovy=0)
 
 
+@pytest.mark.parametrize("view", [np.eye(3), np.zeros((4, 4))])
+def test_cameras_that_are_none(view):
+    with pytest.raises(InputError, match=r"A modelview matrix is \(4, 4\) and can be inverted"):
+        MeshRenderer(mesh_shapes.quad()).render(view, 8)
+
+
+@pytest.mark.parametrize("size", [0, (8, 0), 8.5, (8, 8, 3)])
+def test_pictures_of_no_size(size):
+    with pytest.raises(InputError, match=r"has to be \(height, width\) in pixels"):
+        MeshRenderer(mesh_shapes.quad()).render(TILTED, size)
+
+
 def test_without_trimesh_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(MissingExtra, match=r"torch-lucent\[mesh\]"):

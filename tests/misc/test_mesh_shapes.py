@@ -104,6 +104,7 @@ def test_blobs_differ_by_seed_and_have_the_bumps_asked_for():
         (lambda: mesh_shapes.surface(lambda u, v: (u, v, u), rows=0), r"rows=0 and columns=128"),
         (lambda: mesh_shapes.surface(lambda u, v: (u, v)), r"has to return x, y and z"),
         (lambda: mesh_shapes.surface(lambda u, v: (u, v, np.ones(3))), r"has to return x, y and z"),
+        (lambda: mesh_shapes.surface(lambda u, v: (u, v, u * np.nan)), r"gives NaN or infinity"),
         (lambda: mesh_shapes.torus(thickness=1), r"thickness=1 has to lie between 0 and 1"),
     ],
 )

@@ -507,6 +507,8 @@ def at_step(step, kind):
 def test_ctrl_c_keeps_the_image_of_that_moment_and_returns_what_is_there(step, kept, caplog):
     images = rendered(callbacks=[at_step(step, KeyboardInterrupt)], thresholds=(2, 50))
     assert images.history.steps == kept
+    assert images.interrupted
+    assert not rendered(thresholds=(2,)).interrupted
     assert reds(images) == [0.25 + n / 16 for n in kept]
     assert caplog.messages == [
         f"Interrupted at step {step}; the picture of this moment is the last one."

@@ -53,10 +53,11 @@ def test_cells_start_from_the_groups_of_their_position():
         np.testing.assert_allclose(start, red if n % 4 < 2 else blue, atol=1e-4)
 
 
-def test_no_groups_start_from_grey():
-    grid = activation_grid(Colours(), PICTURE, "units", **{**SMALL, "n_groups": 0})
+def test_without_groups_all_cells_start_alike():
+    grid = activation_grid(Colours(), PICTURE, "units", **{**SMALL, "n_groups": 0, "steps": 0})
     assert grid.groups is None
     assert grid.done.all()
+    np.testing.assert_allclose(grid.images, np.broadcast_to(grid.images[0, 0], grid.images.shape))
 
 
 def test_a_cell_does_not_depend_on_what_is_rendered_beside_it():
@@ -110,6 +111,11 @@ def test_every_is_a_number_of_positions(every):
         activation_grid(Colours(), PICTURE, "units", every=every)
 
 
+def test_cells_are_larger_than_what_the_mosaic_leaves_out():
+    with pytest.raises(InputError, match="size=4 has to be more than 4 pixels"):
+        activation_grid(Colours(), PICTURE, "units", size=4)
+
+
 def test_several_photographs_share_their_groups():
     first, second = activation_grids(Colours(), [PICTURE, PICTURE.flip(2)], "units", **SMALL)
     assert first.groups is second.groups
@@ -136,7 +142,7 @@ def test_the_layer_has_positions(layer):
 
 
 def test_one_photograph_at_a_time():
-    with pytest.raises(InputError, match="One photograph is needed, not 2"):
+    with pytest.raises(InputError, match="one picture, but got a batch"):
         activation_grid(Colours(), torch.stack([PICTURE, PICTURE]), "units")
 
 

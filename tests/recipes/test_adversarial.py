@@ -113,10 +113,12 @@ def test_grids_before_and_after():
     [
         ({"target": 2}, "no class 2: the network has 2 classes, 0 to 1"),
         ({"target": "tree"}, "tree"),
+        ({"target": True}, "target=True has to be a whole number"),
         ({"epsilon": 0}, "epsilon=0 has to be above 0 and at most 1"),
         ({"confidence": 1.5}, "confidence=1.5 has to be above 0 and at most 1"),
         ({"steps": 0}, "steps=0 has to be a number of steps, at least 1"),
-        ({"picture": torch.rand(2, 3, 4, 4)}, "One photograph is needed, not 2"),
+        ({"steps": 2.5}, "steps=2.5 has to be a whole number"),
+        ({"picture": torch.rand(2, 3, 4, 4)}, "one picture, but got a batch"),
     ],
 )
 def test_bad_input(arguments, text):

@@ -115,8 +115,8 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("picture", "layers", "error", "text"),
     [
-        (scene(), [], InputError, "for at least one layer"),
-        (torch.zeros(2, 3, 48, 48), "conv2", InputError, r"is of one picture.*\(2, 3, 48, 48\)"),
+        (scene(), [], InputError, "no layer to look through"),
+        (torch.zeros(2, 3, 48, 48), "conv2", InputError, r"one picture, but got.*\(2, 3, 48, 48\)"),
         (np.zeros((40, 60, 4)), "conv2", InputError, "transparency"),
         (scene(), "conv9", LayerError, "conv9"),
     ],
@@ -129,6 +129,11 @@ def test_what_cannot_be_used_is_refused(picture, layers, error, text):
 def test_photographs_of_any_size_and_mode_become_that_of_the_network():
     made = caricature(synthnet(), np.zeros((30, 50), dtype=np.uint8), "conv2", steps=1)
     assert made.photograph.shape == (96, 96, 3)
+
+
+def test_results_of_a_network_in_double_precision_are_single():
+    made = caricature(linear().double(), scene(), "0", steps=1, **SMALL)
+    assert made.photograph.dtype == made.images.dtype == np.float32
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_groups_tell_the_dog_from_the_cat(squeezenet, picture):
 
 
 def test_the_dictionary_has_other_words_for_the_dog_than_for_the_cat(squeezenet, picture):
-    found = semantic_dictionary(squeezenet, picture, "features.12", k=1, **QUICK)
+    found = semantic_dictionary(squeezenet, picture, "features.12", count=1, **QUICK)
     units = found.units[found.indices[..., 0]]
     head, cat = (np.unique(inside(units, box)) for box in (HEAD, CAT))
     assert len(np.intersect1d(head, cat)) < 0.25 * min(len(head), len(cat))

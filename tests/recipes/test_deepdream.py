@@ -90,6 +90,15 @@ def test_an_interruption_ends_it_with_what_there_is():
     assert (dream.image != dream.photograph).any()
 
 
+def test_a_callback_that_ends_an_octave_does_not_end_the_dream():
+    def enough(run):
+        if run.step == 2:
+            run.stop()
+
+    dream = deepdream(synthnet(), scene(), "mixed3a", octaves=SHORT, callbacks=[enough])
+    assert len(dream.octaves) == 3
+
+
 def test_steps_have_the_mean_size_of_the_rate_in_each_tensor():
     tensors = [torch.zeros(4, requires_grad=True), torch.zeros(2, 2, requires_grad=True)]
     still = torch.ones(3, requires_grad=True)
@@ -121,7 +130,7 @@ def test_the_model_is_left_as_it_was():
         (
             lambda: deepdream(synthnet(), torch.zeros(2, 3, 64, 64), "mixed3a"),
             InputError,
-            r"one picture; got \(2, 3, 64, 64\)",
+            r"one picture, but got a batch \(2, 3, 64, 64\)",
         ),
         (lambda: deepdream(synthnet(), scene(), "mixed9"), LayerError, "mixed9"),
         (

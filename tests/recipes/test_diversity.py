@@ -49,6 +49,14 @@ def test_both_rows_are_shown_with_responses(facets):
     assert panels.labels[3] == f"diverse {facets.values[0]:.2f}"
 
 
+def test_an_interruption_before_there_are_two_kinds_ends_it():
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        diversity(synthnet(), "mixed4b:40", count=2, callbacks=[interrupt], **SMALL)
+
+
 def test_what_cannot_differ_is_refused():
     with pytest.raises(InputError, match="count=1: pictures that differ are at least 2"):
         diversity(synthnet(), "mixed4b:40", count=1)

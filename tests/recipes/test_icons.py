@@ -91,8 +91,11 @@ def test_one_that_diverges_stays_grey_and_a_warning_says_so():
 
 
 def test_what_cannot_be_rendered_is_an_error():
-    with pytest.raises(InputError, match="no objectives to make icons of"):
-        render_icons(Colours(), [])
+    for nothing in ([], "units:0", channel("units", 0)):
+        with pytest.raises(InputError, match="takes a list of at least one objective"):
+            render_icons(Colours(), nothing)
+    with pytest.raises(InputError, match="has to consist of whole numbers of at least 1"):
+        render_icons(Colours(), UNITS, size=0)
     with pytest.raises(InputError, match="There is no channel 7: this layer has 3 channels"):
         render_icons(Colours(), ["units:0", "units:7"], **SMALL)
     with pytest.raises(LayerError, match="nowhere"):

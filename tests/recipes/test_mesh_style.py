@@ -93,6 +93,26 @@ def test_all_content_and_no_style_leaves_the_texture():
     assert np.abs(made.texture - picture).max() < 0.05
 
 
+def test_a_plain_texture_takes_on_the_style():
+    grey, strokes = np.full((24, 24, 3), 0.5), torch.from_numpy(scene(8)).movedim(-1, 0)
+    made = mesh_style_transfer(
+        linear(),
+        mesh_shapes.quad(),
+        grey,
+        strokes,  # of another size than the views
+        layers=StyleLayers(["0"], ["0"]),
+        content_weight=0.05,
+        scene=Scene(size=24, texture_size=24),
+        steps=40,
+        **QUIET,
+    )
+    plain, style, texture = (
+        gram(torch.as_tensor(picture)[None].float())
+        for picture in (np.moveaxis(grey, -1, 0), strokes, np.moveaxis(made.texture, -1, 0))
+    )
+    assert mean_l1(texture, style) < 0.6 * mean_l1(plain, style)
+
+
 def test_a_texture_from_a_file_is_taken_whole(tmp_path):
     picture = np.zeros((20, 60, 3), np.float32)
     picture[:, :20, 0] = picture[:, 20:40, 1] = picture[:, 40:, 2] = 1

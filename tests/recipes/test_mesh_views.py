@@ -95,10 +95,22 @@ def test_a_result_shows_the_mesh_from_all_sides(monkeypatch):
     assert views[0, 16, 16, 2] > 0.4 > views[0, 16, 16, 0]
     assert list(made.panels().labels)[:3] == ["0 degrees", "45 degrees", "90 degrees"]
     assert len(orbit(8)) == len(made.panels().pictures)
+    with pytest.raises(InputError, match=r"count=0 has to be a number of views"):
+        made.views(0)
     shown = []
     monkeypatch.setattr(mesh_views, "textured_mesh", lambda *args: shown.append(args))
     made.show()
     assert shown == [(made.mesh, texture)]
+
+
+def test_views_are_of_all_of_the_mesh():
+    mesh = mesh_shapes.sphere(rows=8)
+    mesh["position"] = 7 * mesh["position"] + np.float32([3, 0, 0])
+    views = MeshTexture(mesh, np.zeros((4, 4, 3), np.float32), History(())).views(4, size=48)
+    edges = [views[:, 0], views[:, -1], views[:, :, 0], views[:, :, -1]]
+    assert all((edge == 1).all() for edge in edges)
+    # It is seen from the side it lies on, too, and fills most of the picture.
+    assert ((views < 0.5).mean(axis=(1, 2, 3)) > 0.25).all()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +118,10 @@ def test_a_result_shows_the_mesh_from_all_sides(monkeypatch):
     [
         ({"size": 0}, r"size=0.* sizes are whole numbers of at least 1"),
         ({"texture_size": (8, 0)}, r"sizes are whole numbers of at least 1"),
-        ({"background": 2.0}, r"background=2.0.* lies in \[0, 1\]"),
+        ({"texture_size": 0}, r"sizes are whole numbers of at least 1"),
+        ({"background": 2.0}, r"background=2.0 has to be a grey in \[0, 1\]"),
+        ({"background": (1, 0, 0)}, r"background=\(1, 0, 0\) has to be a grey"),
+        ({"distances": 12}, r"distances=12 has to be the smallest and the largest"),
         ({"distances": (13, 11)}, r"distances=\(13, 11\) has to be the smallest and the largest"),
         ({"distances": (0, 11)}, r"distances=\(0, 11\)"),
     ],
@@ -126,6 +141,8 @@ def test_a_scene_takes_sizes_that_suit():
     assert suited.texture_size == (96, 96)
     given = Scene(size=32, texture_size=(40, 50))
     assert given.completed(renderer, ModelSpec(name="x", image_size=96)) == given
+    square = Scene(size=32, texture_size=40).completed(renderer, ModelSpec(name="x"))
+    assert square.texture_size == (40, 40)
 
 
 def test_a_mesh_of_many_texels_stays_in_bounds():

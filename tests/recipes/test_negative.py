@@ -7,7 +7,7 @@ from torch import nn
 
 from lucent.errors import InputError
 from lucent.modelzoo import synthnet
-from lucent.recipes.negative import negative_neurons
+from lucent.recipes.negative import NegativeNeurons, negative_neurons
 
 
 def colours():
@@ -46,6 +46,21 @@ def test_a_row_shows_a_unit():
     assert made.images.shape == (1, 2, 96, 96, 3)
     assert [label.split()[0] for label in made.panels().labels] == ["-mixed4a:3", "+mixed4a:3"]
     assert made.panels().columns == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "label"),
+    [
+        ("mixed4a:3", "-mixed4a:3  1.00"),
+        ("mixed4a.conv_3x3.conv:16", "-conv:16  1.00"),
+        ("labels:St. Bernard", "-St. Bernard  1.00"),
+        ("Sum(a + b)", "-Sum(a + b)  1.00"),
+    ],
+)
+def test_labels_are_short(unit, label):
+    pictures = np.zeros((1, 2, 4, 4, 3), np.float32)
+    made = NegativeNeurons((unit,), pictures, np.ones((1, 2)), np.zeros(1))
+    assert made.panels().labels[0] == label
 
 
 def test_the_model_is_left_as_it_was_after_an_error():

@@ -45,8 +45,30 @@ def test_settings_of_ones_own_and_thresholds_in_any_order():
     assert made.images.shape == (1, 2, 96, 96, 3)
 
 
+def test_an_interruption_ends_it_with_the_settings_so_far():
+    left = iter(range(3))
+
+    def interrupt(run):
+        if run.step == 1 and next(left) == 1:
+            raise KeyboardInterrupt
+
+    made = regularization(
+        synthnet(),
+        "mixed4a:63",
+        settings={name: Setting() for name in "abc"},
+        thresholds=(1, 2),
+        callbacks=[interrupt],
+        **SMALL,
+    )
+    assert made.settings == ("a", "b")
+    # The last picture stands for those that were to come.
+    assert made.images.shape[:2] == (2, 2)
+    np.testing.assert_array_equal(made.images[1, 0], made.images[1, 1])
+    assert len(made.panels().pictures) == 4
+
+
 def test_settings_say_the_transforms():
-    for wrong in ({"transforms": []}, {"preset": "plain"}, {"settings": {}}):
+    for wrong in ({"transforms": []}, {"preset": "plain"}, {"settings": {}}, {"steps": 3}):
         with pytest.raises(InputError, match="at least one setting, and each says its transforms"):
             regularization(synthnet(), "mixed4a:63", thresholds=(1,), **wrong)
     with pytest.raises(InputError, match="whole numbers of steps"):

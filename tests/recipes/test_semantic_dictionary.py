@@ -18,7 +18,7 @@ PICTURE = halves((0.9, 0.4, 0.1), (0.1, 0.4, 0.9))
 
 
 def test_every_position_has_its_planted_unit_first():
-    found = semantic_dictionary(Colours(), PICTURE, "units", k=2, **SMALL)
+    found = semantic_dictionary(Colours(), PICTURE, "units", count=2, **SMALL)
     units = found.units[found.indices]
     assert (units[:, :2] == [0, 1]).all()
     assert (units[:, 2:] == [2, 1]).all()
@@ -28,19 +28,19 @@ def test_every_position_has_its_planted_unit_first():
 
 
 def test_a_unit_is_drawn_once_and_its_icon_shows_it():
-    found = semantic_dictionary(Colours(), PICTURE, "units", k=1, **SMALL)
+    found = semantic_dictionary(Colours(), PICTURE, "units", count=1, **SMALL)
     assert found.units.tolist() == [0, 2]
     assert len(found.icons.images) == 2
     assert found.icons.images.mean((1, 2)).argmax(1).tolist() == [0, 2]
 
 
 def test_the_photograph_is_what_the_network_saw():
-    found = semantic_dictionary(Colours(), PICTURE, "units", k=1, size=8, steps=1)
+    found = semantic_dictionary(Colours(), PICTURE, "units", count=1, size=8, steps=1)
     np.testing.assert_allclose(found.photograph, PICTURE.permute(1, 2, 0), rtol=1e-6)
 
 
 def test_the_figure_marks_positions_and_names_units():
-    found = semantic_dictionary(Colours(), PICTURE, "units", k=2, size=8, steps=1)
+    found = semantic_dictionary(Colours(), PICTURE, "units", count=2, size=8, steps=1)
     panels = found.panels()
     assert panels.labels[:3] == ["x=0, y=0", "0: 0.9", "1: 0.4"]
     marked = panels.pictures[0]
@@ -50,7 +50,7 @@ def test_the_figure_marks_positions_and_names_units():
 
 def test_the_positions_of_the_figure_are_not_beside_each_other():
     found = semantic_dictionary(
-        Colours(), halves((0.9, 0, 0), (0, 0, 0.9), size=16), "units", k=1, size=8, steps=1
+        Colours(), halves((0.9, 0, 0), (0, 0, 0.9), size=16), "units", count=1, size=8, steps=1
     )
     places = np.array(found._positions())
     distances = np.abs(places[:, None] - places).max(-1) + 99 * np.eye(len(places))
@@ -63,15 +63,18 @@ def test_the_notebook_gets_a_page_with_the_names_of_the_units(monkeypatch):
     # The package has the function under the name of the module.
     module = importlib.import_module("lucent.recipes.semantic_dictionary")
     monkeypatch.setattr(module, "show_page", pages.append)
-    semantic_dictionary(Colours(), PICTURE, "units", k=1, size=8, steps=1).show()
+    semantic_dictionary(Colours(), PICTURE, "units", count=1, size=8, steps=1).show()
     assert len(pages) == 1
     assert "units:2" in pages[0]
 
 
-@pytest.mark.parametrize("k", [0, 4])
-def test_there_are_only_so_many_units(k):
-    with pytest.raises(InputError, match=f"k={k} has to be 1 to 3, the number of units"):
-        semantic_dictionary(Colours(), PICTURE, "units", k=k)
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "1 to 3, the number of units"), (4, "1 to 3, the number of units"), (1.5, "whole number")],
+)
+def test_there_are_only_so_many_units(count, text):
+    with pytest.raises(InputError, match=f"count={count} has to be.*{text}"):
+        semantic_dictionary(Colours(), PICTURE, "units", count=count)
 
 
 @pytest.mark.parametrize("layer", ["logits", "pool"])
@@ -81,5 +84,5 @@ def test_the_layer_has_positions(layer):
 
 
 def test_one_photograph_at_a_time():
-    with pytest.raises(InputError, match="One photograph is needed, not 2"):
+    with pytest.raises(InputError, match="one picture, but got a batch"):
         semantic_dictionary(Colours(), torch.stack([PICTURE, PICTURE]), "units")

@@ -80,6 +80,17 @@ def test_what_activations_measure_does_not_matter():
     assert first.history.loss[0] == pytest.approx(1.3, rel=0.02)
 
 
+@pytest.mark.parametrize("contrast", [0.0, 0.02])
+def test_a_plain_wall_takes_on_the_style_too(contrast):
+    noise = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3))
+    options = {"layers": ALL, "content_weight": 0.05, "steps": 40, "transforms": [], **SMALL}
+    made = style_transfer(linear(), 0.5 + contrast * noise, scene(8), **options)
+    content, style, picture = gram(
+        acts_of(linear(), ["1"], made.content, made.style, made.picture)["1"]
+    )
+    assert mean_l1(picture, style) < 0.6 * mean_l1(content, style)
+
+
 def test_without_content_layers_there_are_strokes_only():
     layers, model = StyleLayers([], STYLE), synthnet()
     first, second = (
@@ -142,7 +153,7 @@ def test_a_layer_that_does_not_exist():
 
 
 def test_pictures_that_cannot_be_used():
-    with pytest.raises(InputError, match=r"takes one content and one style; got \(2, 3, 8, 8\)"):
+    with pytest.raises(InputError, match=r"takes one picture, but got a batch \(2, 3, 8, 8\)"):
         style_transfer(synthnet(), torch.zeros(2, 3, 8, 8), scene(8))
     with pytest.raises(InputError, match=r"transparency"):
         style_transfer(synthnet(), scene(25), np.zeros((8, 8, 4)))

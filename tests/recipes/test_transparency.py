@@ -102,8 +102,10 @@ def test_the_seed_which_is_0_by_default_repeats_it_and_the_model_stays():
 
 
 def test_a_crop_larger_than_the_picture_at_its_smallest():
-    with pytest.raises(InputError, match=r"crop=100 of a picture of 128 pixels.*at most 0.6 times"):
+    with pytest.raises(InputError, match=r"crop=100 of a picture of 128 pixels.* be 1 to 76, 0.6"):
         transparency(red_in_blocks(), "2:0", size=128, crop=100)
+    with pytest.raises(InputError, match=r"crop=40 of a picture of \(64, 96\) pixels.* be 1 to 38"):
+        transparency(red_in_blocks(), "2:0", size=(64, 96), crop=40)
 
 
 def test_networks_without_colours():
