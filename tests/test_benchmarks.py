@@ -289,8 +289,9 @@ def test_a_quick_run_prints_every_way(capsys):
 def test_the_profile_names_operations(capsys):
     speed.main(["--quick", "--steps", "1", "--profile"])
     printed = capsys.readouterr().out
+    # The longest; which of the short ones are among the first differs from run to run.
     assert "convolution_backward" in printed
-    assert "grid_sampler_2d" in printed
+    assert printed.count("aten::") > 10
 
 
 @pytest.mark.filterwarnings("ignore:The gradient is zero")  # as it is for some of the units

@@ -18,6 +18,7 @@ from lucent.layers import INPUT, LayerNames, unwrap
 from lucent.layouts import Layout
 from lucent.modelzoo.photographs import photograph
 from lucent.modelzoo.spec import ModelSpec, spec_of
+from lucent.units import whole
 from lucent.util import dtype_of, frozen_eval
 
 logger = logging.getLogger(__name__)
@@ -149,11 +150,11 @@ class Passes:
                 f"{layer!r} is a part of what a module gives, and nothing can be put in its place: "
                 "name a layer that gives one tensor, before or after it."
             )
-        whole = str(address.whole)
+        name = str(address.whole)
         with torch.no_grad():
             self.T.run(self._network_input(image), original=image)
-            value = self.T(whole)
-        return Place(layer, whole, address.token, value.detach(), self.T.layout(whole))
+            value = self.T(name)
+        return Place(layer, name, address.token, value.detach(), self.T.layout(name))
 
     def run(self, place: Place, value: Tensor, *, share: bool = False) -> None:
         """Do a pass that goes on from this value of a layer.
@@ -261,6 +262,8 @@ def pulled_back(values: Tensor, value: Tensor, place: Place, batch_size: int) ->
         place: the layer.
         batch_size: how many gradients are computed at a time.
     """
+    if whole(batch_size, "batch_size") < 1:
+        raise InputError(f"batch_size={batch_size} has to be 1 or more.")
     if not values.requires_grad:
         raise independent(place)
     # vmap, which does many at once, has no rule for the backward pass of some functions.

@@ -15,6 +15,7 @@ from lucent.attribution._passes import Letters, Passes, Place, gradient, opened
 from lucent.attribution.results import IntegratedAttribution, fitted_directions, projected
 from lucent.attribution.scores import Score, as_score
 from lucent.errors import InputError, LucentWarning
+from lucent.units import whole as whole_number
 
 #: Attributions that miss more than this share of the way of the score are warned about ...
 _LARGEST_GAP = 0.01
@@ -48,7 +49,7 @@ class Path:
         batch_size: activations that pass through the network at a time.
 
     Raises:
-        InputError: a number is too small.
+        InputError: a number is too small or not whole.
     """
 
     steps: int = 50
@@ -59,7 +60,7 @@ class Path:
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("ways", 0), ("batch_size", 1)):
-            if getattr(self, name) < least:
+            if whole_number(getattr(self, name), name) < least:
                 raise InputError(f"{name}={getattr(self, name)} has to be {least} or more.")
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ def expanded_weights(
     source: str,
     target: str,
     *,
-    units: Sequence[int] | Tensor,
+    units: Sequence[int] | np.ndarray | Tensor,
     picture: Any = None,
     batch_size: int = 32,
     layout: Letters = None,
@@ -69,6 +70,8 @@ def expanded_weights(
     Source: Voss et al. 2021, Visualizing Weights
     (https://distill.pub/2020/circuits/visualizing-weights).
     """
+    if not isinstance(units, Tensor | np.ndarray | Sequence):
+        raise InputError(f"units={units!r} has to be a list of channels: write [{units!r}].")
     if not len(units):
         raise InputError("The list of units is empty: name at least one channel of the target.")
     spec = completed(spec_of(model), unwrap(model))
@@ -94,7 +97,11 @@ def _grey(spec: ModelSpec, scale: int) -> Tensor:
 
 
 def _connected(
-    passes: Passes, source: str, target: str, units: Sequence[int] | Tensor, batch_size: int
+    passes: Passes,
+    source: str,
+    target: str,
+    units: Sequence[int] | np.ndarray | Tensor,
+    batch_size: int,
 ) -> Tensor:
     """Return the gradients of units at the centre of the target, (K, C1, *spatial)."""
     if len(passes.picture) > 1:
@@ -111,12 +118,12 @@ def _connected(
     return torch.cat(found)
 
 
-def _at_centre(acts: Tensor, units: Sequence[int] | Tensor) -> Tensor:
+def _at_centre(acts: Tensor, units: Sequence[int] | np.ndarray | Tensor) -> Tensor:
     """Return units of one image, (K,), where there are positions those in the middle."""
     for side in with_channels(acts).shape[:1:-1]:
         acts = acts[..., side // 2]
-    if isinstance(units, Tensor) and units.is_floating_point():
-        return fitted_directions(units, acts) @ acts[0]
+    if torch.as_tensor(units).is_floating_point():
+        return fitted_directions(torch.as_tensor(units), acts) @ acts[0]
     return torch.cat([channel_of(acts, int(unit))[0] for unit in units])
 
 

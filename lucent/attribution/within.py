@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lucent.errors import LayerError
+from lucent.errors import InputError
 from lucent.hooks import Activations
 
 
@@ -24,7 +24,8 @@ def sensitivity(T: Activations, values: Tensor, layer: str) -> Tensor:
         (B, C, *spatial), of all images that the network saw.
 
     Raises:
-        LayerError: the numbers do not depend on the layer.
+        InputError: the numbers do not depend on the layer.
+        LayerError: there is no such layer.
     """
     gradient = None
     if values.requires_grad:
@@ -33,7 +34,7 @@ def sensitivity(T: Activations, values: Tensor, layer: str) -> Tensor:
             values.sum(), source, retain_graph=True, allow_unused=True
         )
     if gradient is None:
-        raise LayerError(
+        raise InputError(
             f"The score does not depend on the layer {layer!r} in this pass: name a layer that "
             "comes before what is scored, and leave gradients on."
         )

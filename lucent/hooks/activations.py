@@ -240,13 +240,12 @@ class Activations:
         """Return numbers like those of `source` as `channels_first` gives a layer's own."""
         address, layout = self._resolve(layer), self.layout(layer)
         if address.token is None:
-            return layout.channels_first(values, str(address.whole))
-        return layout.select(values, address.token, str(address.whole))
+            return layout.channels_first(values, layer)
+        return layout.select(values, address.token, layer)
 
     def _in_order(self, layer: str) -> Tensor:
-        address = self._resolve(layer)
-        acts = self._captured(address.whole)
-        if acts.dim() < 2 and address.token is None:
+        acts = self._captured(self._resolve(layer).whole)
+        if acts.dim() < 2 and self._resolve(layer).token is None:
             return acts  # no channels to put first
         return self.ordered(layer, acts)
 

@@ -11,6 +11,7 @@ from torch import nn
 from lucent.attribution import Attribution, Score, as_score
 from lucent.errors import InputError
 from lucent.modelzoo.spec import spec_of
+from lucent.optvis.objectives import Objective, as_objective
 from lucent.overrides import smoothed_maxpool
 
 #: What `lucent.attribution.as_score` takes.
@@ -58,3 +59,19 @@ def _name(model: nn.Module, score: AnyScore) -> str:
 def pools_with(model: nn.Module, smooth: Smooth) -> AbstractContextManager[None]:
     """Return a block in which max-pools have a smooth gradient, or their own for None."""
     return nullcontext() if smooth is None else smoothed_maxpool(model, smooth)
+
+
+def with_layers(score: Objective | str) -> Objective:
+    """Return an objective that knows its layers, so that one pass has them and what is before.
+
+    Raises:
+        InputError: it is a bare function, which may ask for a layer when the pass is over.
+    """
+    wanted = as_objective(score)
+    if wanted.layers is None:
+        raise InputError(
+            f"{wanted!r} is a bare function, and which layers it reads is known too late for a "
+            "gradient between them: decorate it with lucent.optvis.objectives.objective, with its "
+            "layers as arguments, or give 'layer:channel'."
+        )
+    return wanted

@@ -73,11 +73,9 @@ def strokes_of(model: nn.Module, picture: Any, size: tuple[int, int]) -> Tensor:
     Raises:
         InputError: it is a batch, or cannot be used.
     """
-    strokes = one_photograph(model, picture, size=size)
-    if strokes.shape[2:] == size:
-        return strokes
-    # A tensor, which is taken as it is.
-    return F.interpolate(strokes, size, mode="bilinear", antialias=True)
+    if not isinstance(picture, Tensor):
+        return one_photograph(model, picture, size=size)
+    return F.interpolate(one_photograph(model, picture), size, mode="bilinear", antialias=True)
 
 
 def balanced(

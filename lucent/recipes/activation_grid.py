@@ -157,6 +157,6 @@ def _thinned(values: Tensor, every: int) -> Tensor:
 
 def _blends(pictures: np.ndarray, strengths: Tensor) -> list[np.ndarray]:
     """Return for each position the pictures of groups by their shares, (positions, H, W, C)."""
-    present = strengths.clamp(min=0).movedim(1, -1).flatten(0, -2)
+    present = strengths.movedim(1, -1).flatten(0, -2)
     shares = as_numpy(present / present.sum(1, keepdim=True).clamp(min=_TINY))
     return [*(0.5 + _SHARE * np.tensordot(shares.astype(np.float32), pictures - 0.5, 1))]

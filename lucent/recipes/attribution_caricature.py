@@ -15,9 +15,9 @@ from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.optvis import param
 from lucent.optvis.defaults import checked_spec, default_image
-from lucent.optvis.objectives import Acts, Objective, Term, as_objective
-from lucent.recipes._pictures import Wanted, caption, one_photograph, rendered
-from lucent.recipes._scores import Smooth, pools_with
+from lucent.optvis.objectives import Acts, Objective, Term
+from lucent.recipes._pictures import caption, one_photograph, rendered
+from lucent.recipes._scores import Smooth, pools_with, with_layers
 from lucent.recipes._seen import shown
 from lucent.recipes.results import Panels, Result
 
@@ -48,7 +48,7 @@ class AttributionCaricature(Result):
 def attribution_caricature(
     model: nn.Module,
     picture: Any,
-    scores: Wanted | Sequence[Wanted] | Mapping[str, Wanted],
+    scores: Objective | str | Sequence[Objective | str] | Mapping[str, Objective | str],
     layer: str,
     *,
     cossim_pow: float = 1.0,
@@ -80,8 +80,9 @@ def attribution_caricature(
             `progress`.
 
     Raises:
-        InputError: there is no score, or the picture cannot be used.
-        LayerError: there is no such layer, or a score does not depend on it.
+        InputError: there is no score, one is a bare function or does not depend on the layer, or
+            the picture cannot be used.
+        LayerError: there is no such layer.
 
     Source: Lucid's notebook on attribution caricatures (https://github.com/tensorflow/lucid).
     """
@@ -101,14 +102,15 @@ def attribution_caricature(
 
 
 def _named(
-    scores: Wanted | Sequence[Wanted] | Mapping[str, Wanted],
+    scores: Objective | str | Sequence[Objective | str] | Mapping[str, Objective | str],
 ) -> tuple[tuple[str, ...], list[Objective]]:
     """Return the names of scores, which may be the same, and the scores as objectives."""
     if isinstance(scores, Mapping):
-        names, given = tuple(scores), [as_objective(score) for score in scores.values()]
+        names, given = tuple(scores), [with_layers(score) for score in scores.values()]
     else:
-        several = scores if isinstance(scores, list | tuple) else [scores]
-        given = [as_objective(score) for score in several]
+        one = isinstance(scores, Objective | str) or callable(scores)
+        several: list[Any] = [scores] if one else list(scores)  # type: ignore[arg-type]
+        given = [with_layers(score) for score in several]
         names = tuple(caption(score).removeprefix("labels:") for score in given)
     if not given:
         raise InputError("There is no score: give at least one, such as 'labels:tabby'.")

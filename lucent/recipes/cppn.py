@@ -113,7 +113,8 @@ def cppn_drawing(
     (https://distill.pub/2018/differentiable-parameterizations).
     """
     spec = checked_spec(model, needed=True)
-    size = size or spec.image_size or DEFAULT_IMAGE_SIZE
+    if size is None:
+        size = spec.image_size or DEFAULT_IMAGE_SIZE
     thresholds = checked_thresholds(steps)
     options = {
         "seed": 0,

@@ -87,7 +87,8 @@ def diversity(
         unit: such as "mixed4a:476".
         count: number of pictures, at least 2.
         weight: how much of its response the unit may lose for pictures with nothing in common
-            instead of equal ones, as a multiple of the response.
+            instead of equal ones, as a multiple of the response. Where one of the pictures is given
+            up for the others (`values` tells), take less, such as 0.3.
         layer: where the pictures are to differ; None is the layer of the unit.
         size: in pixels, (height, width) or both; None is that of the model's spec.
         options: `steps`, by default 256, and further arguments of `render_vis`.

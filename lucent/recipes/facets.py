@@ -15,6 +15,7 @@ from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.misc.io.pictures import as_numpy
 from lucent.optvis.objectives import Acts, Objective, Term, as_objective
+from lucent.recipes._scores import with_layers
 from lucent.recipes._seen import seen
 from lucent.recipes.icons import Icons, render_icons
 from lucent.recipes.results import Panels, Result
@@ -68,8 +69,9 @@ def facets(
         options: of `render_icons`, such as `size`, `steps` and `progress`.
 
     Raises:
-        InputError: there is no facet, or one has not a number for each channel.
-        LayerError: there is no such layer, or the unit does not depend on it.
+        InputError: there is no facet, one has not a number for each channel, or the unit does not
+            depend on the layer.
+        LayerError: there is no such layer.
 
     Source: Goh et al. 2021, Multimodal Neurons in Artificial Neural Networks
     (https://distill.pub/2021/multimodal-neurons).
@@ -98,15 +100,15 @@ def facet(unit: Objective | str, layer: str, direction: Values) -> Objective:
         direction: (C,); it is divided by its largest magnitude.
 
     Raises:
-        InputError: the direction is zero or not finite; when it is called, that it has not a number
-            for each channel.
-        LayerError: when it is called, that the unit does not depend on the layer.
+        InputError: the direction is zero or not finite, or the unit is a bare function; when it is
+            called, that the direction has not a number for each channel, or that the unit does not
+            depend on the layer.
 
     Source: Goh et al. 2021, Multimodal Neurons in Artificial Neural Networks
     (https://distill.pub/2021/multimodal-neurons); that negative gradients are left out:
     `FacetLoss` of captum's optim-wip branch.
     """
-    wanted, vector = as_objective(unit), torch.as_tensor(direction).detach().double().flatten()
+    wanted, vector = with_layers(unit), torch.as_tensor(direction).detach().double().flatten()
     most = vector.abs().max().item() if vector.numel() else 0.0
     if not 0 < most < float("inf"):
         raise InputError(
@@ -126,7 +128,7 @@ def _of_facet(acts: Acts, name: str, unit: Objective, direction: Values, T: Acti
 
 
 def probe(
-    model: nn.Module, examples: Any, others: Any, layer: str, *, regularisation: float = 1.0
+    model: nn.Module, examples: Any, others: Any, layer: str, *, regularization: float = 1.0
 ) -> Tensor:
     """Return the direction in a layer that tells pictures of something from other pictures.
 
@@ -143,23 +145,23 @@ def probe(
             (B, 3, H, W).
         others: pictures of anything else.
         layer: one that gives (B, C, H, W).
-        regularisation: the larger it is, the more channels share the weight, above 0.
+        regularization: the larger it is, the more channels share the weight, above 0.
 
     Returns:
         (C,).
 
     Raises:
-        InputError: there are no pictures of either kind, or the regularisation is not positive.
+        InputError: there are no pictures of either kind, or the regularization is not positive.
         LayerError: there is no such layer, or it has no rows and columns.
         MissingExtra: scikit-learn is not installed.
     """
-    if not regularisation > 0:
-        raise InputError(f"regularisation={regularisation} has to be above 0.")
+    if not regularization > 0:
+        raise InputError(f"regularization={regularization} has to be above 0.")
     linear_model = optional("sklearn.linear_model", "reduce")
     means = [as_numpy(seen(model, given, layer)[1].mean((2, 3))) for given in (examples, others)]
     rows = np.concatenate(means).astype(np.float64)
     kinds = np.repeat([1, 0], [len(mean) for mean in means])
     # One scale for all channels: those that say little keep a small weight.
     rows /= rows.std() or 1
-    fitted = linear_model.LogisticRegression(C=1 / regularisation, max_iter=1000).fit(rows, kinds)
+    fitted = linear_model.LogisticRegression(C=1 / regularization, max_iter=1000).fit(rows, kinds)
     return torch.from_numpy(fitted.coef_[0]).float()

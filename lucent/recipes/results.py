@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucent.errors import InputError
-from lucent.misc.io.pictures import contact_sheet
+from lucent.misc.io.pictures import coloured, contact_sheet
 from lucent.misc.io.showing import show
 from lucent.util import optional
 
@@ -106,7 +106,8 @@ class Result(ABC):
         for axes in every:
             axes.set_axis_off()
         for axes, picture in zip(every, panels.pictures, strict=False):
-            shown = np.clip(picture[..., 0] if picture.shape[-1] == 1 else picture, 0, 1)
+            shown = np.clip(coloured(picture, image=True), 0, 1)
+            shown = shown[..., 0] if shown.shape[-1] == 1 else shown
             axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         for axes, label in zip(every, panels.labels, strict=False):
             axes.set_title(label, fontsize=7, parse_math=False)

@@ -33,8 +33,8 @@ class SemanticDictionary(Result):
         photograph: (H, W, C) in [0, 1], as the network sees it.
         layer: its name.
         units: all units that are among the strongest somewhere, ascending, (n,).
-        indices: places of the strongest in `units` and `icons`, (rows, columns, count), the strongest
-            first.
+        indices: places of the strongest in `units` and `icons`, (rows, columns, count), the
+            strongest first.
         values: their activations, (rows, columns, count).
         icons: a picture of each unit.
     """
@@ -123,7 +123,8 @@ def semantic_dictionary(
     photos, acts = seen(model, one_photograph(model, picture), layer)
     if not 1 <= whole(count, "count") <= acts.shape[1]:
         raise InputError(
-            f"count={count} has to be 1 to {acts.shape[1]}, the number of units of the layer {layer!r}."
+            f"count={count} has to be 1 to {acts.shape[1]}, the number of units of the layer "
+            f"{layer!r}."
         )
     strongest = torch.topk(acts[0].movedim(0, -1), count, dim=-1)
     units, indices = np.unique(as_numpy(strongest.indices), return_inverse=True)

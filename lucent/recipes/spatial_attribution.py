@@ -210,8 +210,8 @@ def layer_to_layer(
         position = strongest % width, strongest // width
     if len(position) != 2 or not (0 <= position[0] < width and 0 <= position[1] < height):
         raise InputError(
-            f"position={position} is no column and row: {target!r} has columns 0 to {width - 1} and rows "
-            f"0 to {height - 1}."
+            f"position={position} is no column and row: {target!r} has columns 0 to {width - 1} "
+            f"and rows 0 to {height - 1}."
         )
     return LayerToLayer(shown(image)[0], source, target, maps, position)
 

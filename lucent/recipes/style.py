@@ -72,8 +72,8 @@ def style_transfer(
         layers: where pictures are compared; None takes layers that suit the network, if they are
             known.
         content_weight: how much all content layers count, where all style layers count 1.
-        size: of the photograph, (height, width), or both, in pixels; None is that of the network.
-            Tensors keep their own.
+        size: of the photograph, (height, width), or both, in pixels; None is that of the network,
+            and of a tensor its own.
         steps: number of steps.
         options: further arguments of `render_vis`.
 

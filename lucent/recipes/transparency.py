@@ -103,7 +103,8 @@ def transparency(
             f"{spec.name} takes images of {spec.channels} channels, but a transparent picture is "
             "RGB and opacity: take a network of colours."
         )
-    size = size or spec.image_size or DEFAULT_IMAGE_SIZE
+    if size is None:
+        size = spec.image_size or DEFAULT_IMAGE_SIZE
     seen = [transform.collapse_alpha_random(), *_transforms(size, crop)]
     options = {"transforms": seen, "fixed_image_size": crop, **options}
     made = rendered(

@@ -123,3 +123,9 @@ def test_the_model_is_as_before():
 def test_what_cannot_be_used_is_told_so(layer, options, error, says):
     with pytest.raises(error, match=says):
         class_attributions(net(), PICTURES, layer, **options)
+
+
+def test_one_label_is_a_list_of_one():
+    found = class_attributions(synthnet(), torch.rand(1, 3, 64, 64), "mixed4b", labels="star")
+    assert found.labels == ("star",)
+    assert found.values.shape[1] == 1

@@ -122,3 +122,8 @@ def test_a_layer_without_positions_is_told_so():
     with pytest.raises(LayerError, match="The layer '2' gives .* and has no positions"):
         between(model, PICTURE, "0", "2")
     assert between(model, PICTURE, "0", "2", by=("channels", "positions")).shape == (4, 11, 9)
+
+
+def test_a_batch_has_a_row():
+    with pytest.raises(InputError, match="batch_size=0 has to be 1 or more"):
+        between(tiny.Chain(), tiny.colour(1, 1, 1), "conv1", "conv2", batch_size=0)

@@ -223,3 +223,8 @@ def test_a_path_of_nothing_is_refused(option):
     ((name, number),) = option.items()
     with pytest.raises(InputError, match=f"{name}={number} has to be"):
         Path(**option)
+
+
+def test_steps_are_whole():
+    with pytest.raises(InputError, match="steps=2.5 has to be a whole number"):
+        Path(2.5)

@@ -103,7 +103,7 @@ def test_scores_say_what_they_are_and_can_be_pickled():
     [
         (lambda: logit([]), "The list of classes is empty: name at least one"),
         (lambda: logit("dog", minus=[]), "The list of classes is empty"),
-        (lambda: as_score(0.5), "score=0.5 has to be a whole number"),
+        (lambda: as_score(0.5), "0.5 is no score: give .labels:name"),
         (lambda: as_score("mixed4a"), "is not of the form 'layer:channel'"),
         (lambda: strength("a", x=3), "x=3 and y=None were given: give both"),
         (lambda: value(logit("wolf")), "has no label 'wolf'"),

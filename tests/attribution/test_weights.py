@@ -128,3 +128,21 @@ def test_what_cannot_be_used_is_told_so(options, says):
     source, target = options.pop("source", "0"), options.pop("target", "2")
     with pytest.raises(InputError, match=says):
         expanded_weights(stack(), source, target, **options)
+
+
+def test_directions_may_be_an_array():
+    model, directions = two_layers(), np.array([[1.0, -2.0, 0.5, 0.0]])
+    found = expanded_weights(model, "0", "2", units=directions)
+    expected = expanded_weights(model, "0", "2", units=torch.from_numpy(directions))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_single_unit_is_a_list():
+    with pytest.raises(InputError, match=r"units=1 has to be a list of channels: write \[1\]"):
+        expanded_weights(two_layers(), "0", "2", units=1)
+
+
+def two_layers():
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3, padding=1)).eval()
+    model.spec = ModelSpec("two layers")
+    return model

@@ -5,7 +5,7 @@ import torch
 from tiny import Chain, FunctionalChain, Normed, colour
 
 from lucent.attribution import gradient_x_activation, sensitivity
-from lucent.errors import LayerError
+from lucent.errors import InputError
 from lucent.hooks import Activations
 from lucent.modelzoo import load, synthnet
 from lucent.optvis import param
@@ -72,9 +72,9 @@ def test_an_objective_may_ask_for_it_in_every_step(channels_last):
 def test_what_does_not_depend_on_the_layer():
     with Activations(Chain(), ["conv1", "conv2"]) as T:
         T.run(colour(1, 1, 1).requires_grad_())
-        with pytest.raises(LayerError, match="does not depend on the layer 'conv2'"):
+        with pytest.raises(InputError, match="does not depend on the layer 'conv2'"):
             sensitivity(T, T("conv1").sum((1, 2, 3)), "conv2")
-        with pytest.raises(LayerError, match="leave gradients on"):
+        with pytest.raises(InputError, match="leave gradients on"):
             sensitivity(T, T("conv2").detach().sum((1, 2, 3)), "conv1")
 
 
@@ -84,3 +84,13 @@ def test_the_model_has_no_gradients_afterwards():
         T.run(colour(1, 1, 1).requires_grad_())
         sensitivity(T, T("frozen").sum((1, 2, 3)), "conv")
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_of_a_token_it_is_that_of_the_token():
+    model = load("synthvit")
+    with frozen_eval(model), Activations(model, ["blocks.1", "blocks.3"]) as T:
+        T.run(torch.rand(2, 3, 96, 96, requires_grad=True))
+        value = T("blocks.3")[:, 0].sum(1)
+        (expected,) = torch.autograd.grad(value.sum(), T.source("blocks.1"), retain_graph=True)
+        slopes = sensitivity(T, value, "blocks.1@cls")
+    torch.testing.assert_close(slopes, expected[:, 0])

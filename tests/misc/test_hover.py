@@ -188,3 +188,9 @@ def test_icons_that_do_not_fit(changed, text):
 def test_maps_that_do_not_fit(maps, options, text):
     with pytest.raises(InputError, match=text):
         hover_maps([PHOTO], maps, **options)
+
+
+def test_icons_of_several_sizes_are_refused():
+    icons, one = [np.zeros((4, 4, 3)), np.zeros((5, 4, 3))], np.zeros((1, 1, 1))
+    with pytest.raises(InputError, match="Icons have to be of one shape"):
+        hover_icons(np.zeros((8, 8, 3)), icons, one.astype(int), one)

@@ -68,3 +68,9 @@ def test_what_are_no_maps_is_refused(maps, text):
 def test_a_colour_for_every_map():
     with pytest.raises(InputError, match=r"There are 2 maps, but colours of shape \(1, 3\)"):
         hued(GREY, np.ones((2, 1, 1)), colours=[(1, 0, 0)])
+
+
+@pytest.mark.parametrize("limit", [-1, float("nan")])
+def test_a_limit_is_not_negative(limit):
+    with pytest.raises(InputError, match="limit="):
+        overlaid(np.zeros((4, 4, 3)), np.ones((2, 2)), limit=limit)

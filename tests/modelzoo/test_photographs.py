@@ -114,3 +114,20 @@ def test_what_is_no_photograph_is_refused(picture, text):
 def test_sizes_that_are_none_are_refused(size):
     with pytest.raises(InputError, match=r"has to be \(height, width\)"):
         photograph(network(), np.zeros((8, 8, 3)), size=size)
+
+
+def test_half_precision_is_scaled():
+    assert photograph(network(), np.full((40, 50), 0.5, np.float16)).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "text"),
+    [
+        (torch.zeros(0, 3, 8, 8), {}, r"got \(0, 3, 8, 8\)"),
+        (torch.zeros(3, 8, 8), {"size": 20}, "taken as it is"),
+        (np.zeros((8, 8, 3)), {"size": 9.5}, "has to be"),
+    ],
+)
+def test_sizes_that_cannot_be_had(given, options, text):
+    with pytest.raises(InputError, match=text):
+        photograph(network(), given, **options)

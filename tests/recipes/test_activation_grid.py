@@ -99,6 +99,17 @@ def test_groups_make_neighbours_more_alike_than_those_far_away():
     assert likeness(with_groups, apart=1) > likeness(with_groups, apart=3) + 0.1
 
 
+def test_larger_powers_of_the_cosine_change_cells():
+    settings = {**SMALL, "n_groups": 0}
+    picture = halves((0.9, 0.6, 0), (0, 0.6, 0.7))
+    purity = []
+    for power in (0, 4):
+        cells = activation_grid(Colours(), picture, "units", cossim_pow=power, **settings).images
+        colours = torch.from_numpy(cells.mean((2, 3)))[0, 0] - 0.5
+        purity.append(torch.cosine_similarity(colours, picture[:, 0, 0], dim=0))
+    assert purity[1] > purity[0]
+
+
 def test_every_second_row_and_column():
     whole, half = (activation_grid(Colours(), PICTURE, "units", every=n, **SMALL) for n in (1, 2))
     assert half.images.shape == (2, 2, 12, 12, 3)

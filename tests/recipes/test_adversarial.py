@@ -11,6 +11,7 @@ from torch import nn
 
 from lucent.errors import InputError, LucentWarning
 from lucent.modelzoo.spec import ModelSpec
+from lucent.modelzoo.synthvit import synthvit
 from lucent.recipes.adversarial import PerturbedImage, adversarial_grids, attack, log_probability
 
 
@@ -88,6 +89,13 @@ def test_the_figure_names_the_classes():
     assert panels.labels[0].startswith("fire")
     assert panels.labels[2].startswith("sea 99%") or panels.labels[2].startswith("sea 100%")
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in panels.pictures)
+
+
+def test_transformers_are_attacked_in_their_size():
+    photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = attack(synthvit(), photo, "dots", epsilon=0.3, steps=10)
+    assert found.photograph.shape == found.adversarial.shape == (96, 96, 3)
+    assert found.probabilities[1, found.target] > 0.9
 
 
 def test_networks_without_names_number_their_classes():

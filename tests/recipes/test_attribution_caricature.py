@@ -8,8 +8,9 @@ from torch import nn
 
 from lucent.errors import InputError, LayerError
 from lucent.hooks import Activations
+from lucent.modelzoo import load
 from lucent.modelzoo.spec import ModelSpec
-from lucent.optvis.objectives import as_objective
+from lucent.optvis.objectives import as_objective, direction
 from lucent.recipes._pictures import activations
 from lucent.recipes.attribution_caricature import _caricature, attribution_caricature
 
@@ -92,9 +93,31 @@ def test_panels_begin_with_the_photograph():
         ([], "parts", InputError, "There is no score"),
         ("labels:blue", "parts", InputError, "no label 'blue'"),
         ("labels:red", "part", LayerError, "parts"),
-        ("parts:0", "mix", LayerError, "does not depend on the layer 'mix'"),
+        ("parts:0", "mix", InputError, "does not depend on the layer 'mix'"),
     ],
 )
 def test_what_cannot_be_caricatured(scores, layer, error, text):
     with pytest.raises(error, match=text):
         attribution_caricature(Two(), photo(), scores, layer, steps=1)
+
+
+def test_scores_of_one_name_are_different_scores():
+    wanted = [direction("mix", [1.0, 0.0]), direction("mix", [0.0, 1.0])]
+    found = attribution_caricature(Two(), photo(), wanted, "parts", **FEW)
+    assert len(found.scores) == len(found.images) == 2
+    assert abs(found.images[0] - found.images[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_bare_function_is_told_how_to_become_an_objective(several):
+    def score(T):
+        return -T("mix")[:, 0].mean()
+
+    with pytest.raises(InputError, match="bare function.*objectives.objective"):
+        attribution_caricature(Two(), photo(), [score] if several else score, "parts", steps=1)
+
+
+def test_of_a_class_token():
+    made = attribution_caricature(load("synthvit"), torch.rand(3, 96, 96), "labels:disc",
+                                  "blocks.2@cls", steps=1)  # fmt: skip
+    assert np.isfinite(made.images).all()

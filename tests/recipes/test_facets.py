@@ -8,6 +8,7 @@ from torch import nn
 
 from lucent.errors import InputError, LayerError, MissingExtra
 from lucent.hooks import Activations
+from lucent.modelzoo import load
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis import param
 from lucent.optvis.objectives import channel
@@ -151,7 +152,7 @@ def test_a_stronger_regularisation_shares_the_weight():
     pictures = [rng.random((4, 4, 3)).astype(np.float32) * 0.5 for _ in range(8)]
     examples = [np.add(picture, [0, 0.5, 0]) for picture in pictures]
     weak, strong = (
-        probe(TwoFacets(), examples, pictures, "parts", regularisation=n) for n in (0.01, 100)
+        probe(TwoFacets(), examples, pictures, "parts", regularization=n) for n in (0.01, 100)
     )
     assert strong.norm() < 0.1 * weak.norm()
 
@@ -169,7 +170,7 @@ def test_a_probe_needs_scikit_learn(monkeypatch):
         (("late:0", "parts", {"a": [0, 0, 0, 0]}), InputError, "largest magnitude is 0"),
         (("late:0", "parts", {"a": [1, float("nan")]}), InputError, "largest magnitude is nan"),
         (("late:0", "parts", {"a": [1, 0]}), InputError, "2 values .* 4 channels"),
-        (("parts:0", "late", {"a": [1, 0]}), LayerError, "does not depend on the layer 'late'"),
+        (("parts:0", "late", {"a": [1, 0]}), InputError, "does not depend on the layer 'late'"),
         (("late:0", "part", {"a": [1, 0]}), LayerError, "part"),
     ],
 )
@@ -182,7 +183,7 @@ def test_what_has_no_facets(arguments, error, text):
     ("examples", "options", "error", "text"),
     [
         ([], {}, InputError, "at least one"),
-        (torch.rand(2, 3, 4, 4), {"regularisation": 0}, InputError, "regularisation=0"),
+        (torch.rand(2, 3, 4, 4), {"regularization": 0}, InputError, "regularization=0"),
     ],
 )
 def test_what_cannot_be_probed(examples, options, error, text):
@@ -203,3 +204,8 @@ def test_a_picture_of_ones_own_goes_with_an_objective_of_facets():
     )
     assert (made[..., 0] > 0.6).all()
     np.testing.assert_allclose(made[..., 1:], 0.5)
+
+
+def test_a_facet_of_a_class_token():
+    found = facets(load("synthvit"), "labels:disc", "blocks.2@cls", {"a": np.ones(128)}, steps=1)
+    assert found.icons.done.all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from colours import Colours
+from colours import Colours, interrupt_after
 
 from lucent.errors import InputError
 from lucent.optvis.objectives import channel, neuron
@@ -29,6 +29,13 @@ def test_a_neuron_is_the_position_in_the_middle():
     grid = feature_grid(Colours(), ["units:1"], kinds="neuron", **SMALL)
     green = grid.images[0, 0, ..., 1]
     assert np.unravel_index(green.argmax(), green.shape) == (4, 4)
+
+
+def test_interruption_returns_what_is_finished():
+    options = {"batch_size": 1, "callbacks": [interrupt_after(3)], **SMALL}
+    grid = feature_grid(Colours(), ["units:0", "units:1"], **options)
+    assert grid.done.tolist() == [[True, True], [True, False]]
+    assert (grid.images[1, 1] == 0.5).all()
 
 
 def test_kinds_of_ones_own():

@@ -12,6 +12,7 @@ from tiny import PLAIN
 
 from lucent.errors import InputError, LayerError, LucentWarning
 from lucent.modelzoo.spec import ModelSpec
+from lucent.modelzoo.synthvit import synthvit
 from lucent.optvis.objectives import channel
 from lucent.recipes.icons import default_size, render_icons
 
@@ -113,6 +114,25 @@ def test_what_cannot_be_rendered_is_an_error():
 )
 def test_the_size_suits_the_network(spec, side):
     assert default_size(spec) == side
+
+
+def test_networks_of_any_size_see_icons_as_they_are():
+    sizes, model = set(), Colours()
+    model.spec = ModelSpec("any", input_size=(24, 24))
+    model.units.register_forward_pre_hook(lambda _, inputs: sizes.add(inputs[0].shape[2:]))
+    render_icons(model, UNITS[:1], size=16, steps=1, transforms=[])
+    assert sizes == {(16, 16)}
+    render_icons(model, UNITS[:1], size=16, steps=1, transforms=[], fixed_image_size=None)
+    assert (24, 24) in sizes
+
+
+def test_transformers_have_their_preset(caplog):
+    wanted = {"size": 96, "steps": 1}
+    with caplog.at_level(logging.INFO):
+        render_icons(synthvit(), ["blocks.1:0"], preset="plain", **wanted)
+        assert "preset='vit'" not in caplog.text
+        render_icons(synthvit(), ["blocks.1:0"], **wanted)
+    assert "preset='vit'" in caplog.text
 
 
 def test_the_result_is_a_sheet_of_labelled_pictures():

@@ -8,7 +8,9 @@ import torch
 from colours import OF_BLUE, OF_RED, Colours, halves
 from torch.nn import functional as F
 
+from lucent.attribution import gradient_x_activation
 from lucent.errors import InputError, LayerError
+from lucent.modelzoo import synthnet, synthvit
 from lucent.recipes.neuron_groups import decomposed, neuron_groups
 
 pytest.importorskip("sklearn")
@@ -49,6 +51,23 @@ def test_attributions_add_up_to_a_linear_score():
     expected = [0.9 * 0.75 / 2 * 4, -0.7 * 0.75 / 2 * 4]
     np.testing.assert_allclose(planted(score=score).attributions, [expected], rtol=1e-2)
     assert planted().attributions is None
+
+
+def test_attributions_count_how_much_of_overlapping_groups_there_is():
+    photo = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
+    groups = neuron_groups(synthnet(), photo, "mixed4b", n_groups=3, score=4, size=16, steps=1)
+    slopes = gradient_x_activation(synthnet(), photo, 4, "mixed4b").gradient[0]
+    assert (groups.directions @ groups.directions.T)[0, 1] > 0.1
+    each = np.einsum("gc,chw,ghw->g", groups.directions, slopes, groups.strengths[0])
+    np.testing.assert_allclose(groups.attributions[0], each, rtol=1e-3, atol=1e-4)
+
+
+def test_transformers_see_photographs_in_their_size():
+    photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain = {"preset": "plain", "transforms": [], "steps": 1}
+    groups = neuron_groups(synthvit(), photo, "blocks.2", n_groups=1, **plain)
+    assert groups.photographs.shape == (1, 96, 96, 3)
+    assert groups.strengths.shape == (1, 1, 8, 8)
 
 
 def test_several_pictures_share_their_groups():

@@ -39,6 +39,7 @@ def test_a_figure_for_a_paper_keeps_its_text(tmp_path):
     figure = Squares().plot(size=1)
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c <$x$>", ""]
     assert figure.get_suptitle() == "three"
+    assert figure.get_figheight() > Squares(title="").plot(size=1).get_figheight()
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none"}):
@@ -52,6 +53,17 @@ def test_a_figure_for_a_paper_keeps_its_text(tmp_path):
         "three",
     ]
     assert (tmp_path / "figure.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_pictures_of_other_numbers_of_channels_become_colours(tmp_path):
+    @dataclass(frozen=True, eq=False)
+    class Five(Result):
+        def panels(self):
+            return Panels([np.random.default_rng(0).random((6, 6, 5))])
+
+    assert Five().sheet().shape == (6, 6, 3)
+    (axes,) = Five().plot().axes
+    assert axes.images[0].get_array().shape == (6, 6, 3)
 
 
 def test_figures_are_nobody_elses_business():

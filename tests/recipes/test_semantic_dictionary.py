@@ -48,6 +48,16 @@ def test_the_figure_marks_positions_and_names_units():
     assert (marked[1:] < found.photograph[1:]).all()
 
 
+def test_the_figure_marks_column_and_row():
+    picture = torch.full((3, 4, 4), 0.2)
+    picture[0, 1, 3] = 0.9
+    found = semantic_dictionary(Colours(), picture, "units", count=1, size=8, steps=1)
+    panels = found.panels()
+    assert panels.labels[0] == "x=3, y=1"
+    kept = (panels.pictures[0] == found.photograph).all(-1)
+    assert np.argwhere(kept).tolist() == [[1, 3]]
+
+
 def test_the_positions_of_the_figure_are_not_beside_each_other():
     found = semantic_dictionary(
         Colours(), halves((0.9, 0, 0), (0, 0, 0.9), size=16), "units", count=1, size=8, steps=1

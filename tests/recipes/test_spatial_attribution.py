@@ -15,7 +15,12 @@ from lucent.attribution import integrated_gradients, logit
 from lucent.errors import InputError, LayerError
 from lucent.misc.io.overlays import overlaid
 from lucent.modelzoo.spec import ModelSpec
-from lucent.recipes.spatial_attribution import LayerToLayer, layer_to_layer, spatial_attribution
+from lucent.recipes.spatial_attribution import (
+    LayerToLayer,
+    SpatialAttribution,
+    layer_to_layer,
+    spatial_attribution,
+)
 
 
 class Colours(nn.Module):
@@ -159,7 +164,7 @@ def test_large_layers_are_shown_in_blocks(monkeypatch):
         ((picture(), "labels:red", "head"), LayerError, "'head' gives .* no rows and columns"),
         ((picture(), "labels:red", "pol"), LayerError, "pool"),
         ((picture()[..., :2], "labels:red", "pool"), InputError, "2 channels"),
-        ((torch.rand(2, 3, 8, 8), "labels:red", "pool"), InputError, "not a batch of 2"),
+        ((torch.rand(2, 3, 8, 8), "labels:red", "pool"), InputError, "one picture, but got a"),
     ],
 )
 def test_what_cannot_be_attributed(arguments, error, text):
@@ -185,3 +190,20 @@ def test_the_dog_speaks_for_a_retriever_and_the_kitten_for_a_tabby(squeezenet, p
             for box in boxes
         )
         assert dog > 0 > kitten
+
+
+def test_classes_of_one_name_keep_a_row_each():
+    model = Colours()
+    model.spec = ModelSpec("colours", labels=("crane", "crane"), logits="head")
+    found = spatial_attribution(model, picture(), [0, 1], "parts")
+    assert found.scores == ("crane", "crane")
+    assert len(found.values) == len(found.maps[0]) == 2
+    assert abs(found.maps[0][0] - found.maps[0][1]).max() > 0
+
+
+def test_a_map_that_is_almost_zero_everywhere_has_the_full_colour_where_it_is_not():
+    maps = np.zeros((1, 20, 20))
+    maps[0, 3, 4] = 1e-3
+    photo = np.full((20, 20, 3), 0.5)
+    panels = SpatialAttribution(photo, ("a",), np.ones(1), ("b",), (maps,)).panels()
+    np.testing.assert_array_equal(panels.pictures[1], overlaid(photo, maps[0]))

@@ -50,6 +50,8 @@ def hover_icons(
     Raises:
         InputError: shapes do not fit, an index names no icon, or a value is not finite.
     """
+    if len(shapes := {np.shape(icon) for icon in icons}) > 1:
+        raise InputError(f"Icons have to be of one shape, not {sorted(shapes)}: scale them first.")
     sheet = np.stack(list(icons)) if len(icons) else np.zeros((0, 1, 1, 3))
     names = list(range(len(sheet)) if labels is None else labels)
     _check_icons(sheet, indices, values, names)

@@ -31,7 +31,7 @@ def overlaid(picture: Picture, values: np.ndarray, *, limit: float | None = None
         (H, W, 3), float32 in [0, 1].
 
     Raises:
-        InputError: the map is no plane of finite numbers.
+        InputError: the map is no plane of finite numbers, or the limit is negative.
 
     Source: Olah et al. 2018, The Building Blocks of Interpretability
     (https://distill.pub/2018/building-blocks).
@@ -59,7 +59,8 @@ def hued(
         (H, W, 3), float32 in [0, 1].
 
     Raises:
-        InputError: the maps are no planes of finite numbers from 0 up, or there are other colours.
+        InputError: the maps are no planes of finite numbers from 0 up, there are other colours, or
+            the limit is negative.
     """
     maps = np.asarray(maps, dtype=np.float64)
     if maps.ndim != 3 or 0 in maps.shape or not np.isfinite(maps).all() or maps.min() < 0:
@@ -67,6 +68,8 @@ def hued(
             f"Maps of shape {maps.shape} cannot be laid over a picture: expected (n, h, w) of "
             "finite numbers, none negative."
         )
+    if limit is not None and not limit >= 0:
+        raise InputError(f"limit={limit} has to be the value of full colour, or None.")
     palette = np.asarray(hues(len(maps)) if colours is None else colours, dtype=np.float64)
     if palette.shape != (len(maps), 3):
         raise InputError(f"There are {len(maps)} maps, but colours of shape {palette.shape}.")
