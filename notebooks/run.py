@@ -22,8 +22,8 @@ from nbformat import NotebookNode
 #: Where the notebooks are published, on GitHub; what is installed comes from there as well.
 REPOSITORY = "greentfrapp/lucent"
 HERE = Path(__file__).resolve().parent
-#: Longest that a cell may take, and a notebook be in all, in seconds and bytes.
-TIME, SIZE = 180, 700_000
+#: Seconds after which a cell counts as hanging, and the bytes of a notebook's outputs at most.
+TIME, SIZE = 600, 700_000
 #: Largest output of a cell in bytes, as text; a viewer of meshes has 255,000 for three.js.
 OUTPUT_SIZE = 450_000
 
