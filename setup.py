@@ -28,9 +28,13 @@ EXTRAS = {
     "timm": ["timm>=1.0"],
     "clip": ["open_clip_torch>=3.0"],
     "hf": ["transformers>=4.56", "safetensors"],
+    # Whole networks: collections, atlases, the microscope.
+    "whole": ["pyarrow>=15", "umap-learn>=0.5.7", "scikit-learn", "jinja2>=3.1"],
+    "data": ["datasets>=3.0", "webdataset>=0.2.100"],
+    "ray": ["ray[data]>=2.40"],
 }
 NOTEBOOKS = [
-    *(package for name in ("reduce", "plot", "mesh") for package in EXTRAS[name]),
+    *(package for name in ("reduce", "plot", "mesh", "whole") for package in EXTRAS[name]),
     "ipykernel",
     "nbclient",
     "scikit-image",  # photographs
@@ -39,6 +43,7 @@ TEST = [
     *(package for packages in EXTRAS.values() for package in packages),
     *NOTEBOOKS,
     "mypy>=1.15",
+    "playwright",  # drives a Chromium that is there already
     "pytest>=8.2",
     "pytest-xdist>=3.6",
     "ruff~=0.17.0",
@@ -58,6 +63,7 @@ setup(
         "lucent": ["py.typed"],
         "lucent.misc.io": ["three/*", "*.html"],
         "lucent.modelzoo": ["labels/*.txt"],
+        "lucent.report": ["static/*", "static/**/*", "templates/*"],
         "lucent.modelzoo.synthnet": ["*.pth"],
         "lucent.modelzoo.synthvit": ["*.pth"],
     },

@@ -35,6 +35,10 @@ class WeightsError(LucentError, OSError):
     """Weights or another data file could not be fetched, read or matched to the model."""
 
 
+class StorageError(LucentError, OSError):
+    """A folder of results cannot be written, or what is in it is damaged."""
+
+
 class MissingExtra(LucentError, ImportError):
     """An optional package is needed that is not installed."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import urllib.parse
@@ -15,6 +14,7 @@ import torch
 from tqdm.auto import tqdm
 
 from lucent.errors import WeightsError
+from lucent.util import sha256_of
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 20  # bytes per read: small enough for a smooth bar, large enough to cost nothing
@@ -52,7 +52,7 @@ def fetch(
     """
     target = (folder or checkpoint_folder()) / (file_name or _name_in(url, instead))
     if target.exists():
-        if sha256 is None or _sha256(target).startswith(sha256.lower()):
+        if sha256 is None or sha256_of(target).startswith(sha256.lower()):
             return target
         logger.warning(
             "%s is damaged (its SHA-256 is not %s...), downloading it again", target, sha256
@@ -102,16 +102,8 @@ def _download(url: str, path: Path, *, progress: bool) -> None:
 
 
 def _check(path: Path, url: str, sha256: str | None, instead: str) -> None:
-    if sha256 is not None and not (digest := _sha256(path)).startswith(sha256.lower()):
+    if sha256 is not None and not (digest := sha256_of(path)).startswith(sha256.lower()):
         raise WeightsError(
             f"What {url} gave has the SHA-256 {digest}, expected was {sha256}: it was changed or "
             f"damaged, and is not kept. Try again, or name a copy that you trust: {instead}."
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

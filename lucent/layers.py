@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NamedTuple
@@ -301,3 +302,120 @@ def layer_table(model: nn.Module, image: Tensor) -> list[Row]:
         for hook in hooks:
             hook.remove()
     return [Row(name, type(m).__name__, *known.get(name, (None, None))) for name, m in named]
+
+
+class _Given(NamedTuple):
+    """What a module gave: its name and kind, the node of autograd, and the shape."""
+
+    name: str
+    leaf: bool
+    node: Any
+    shape: tuple[int, ...]
+    stage: int  # how many modules with weights were called before it gave this
+
+
+def main_layers(model: nn.Module, image: Tensor) -> tuple[str, ...]:
+    """Return the layers that everything passes through, one for each learned stage, in order.
+
+    They are found in the graph of a pass: of a network with skip connections or branches, those
+    where all ways from the image to the output meet. A convolution stands for itself, its norm and
+    its nonlinearity under the name of the last of these.
+
+    >>> from torch.nn import Conv2d, MaxPool2d, ReLU, Sequential
+    >>> net = Sequential(Conv2d(3, 4, 3), ReLU(), MaxPool2d(2), Conv2d(4, 5, 3))
+    >>> main_layers(net, torch.zeros(1, 3, 8, 8))
+    ('1', '3')
+
+    Args:
+        model: the network.
+        image: what it takes, (B, C, H, W).
+
+    Raises:
+        InputError: no layer was found, as in networks that have no gradients.
+    """
+    model = unwrap(model)
+    given: list[_Given] = []
+    output = _traced(model, image, given)
+    meeting = set(_meeting_nodes(output.grad_fn))
+    stages: dict[int, list[_Given]] = {}
+    for one in given:
+        if one.node in meeting:
+            stages.setdefault(one.stage, []).append(one)
+    found = [_representative(stage) for _, stage in sorted(stages.items())]
+    # What a block does inside is told by the block.
+    names = tuple(n for n in found if not any(n.startswith(f"{block}.") for block in found))
+    if not names:
+        raise InputError(
+            f"No layer of this {type(model).__name__} was found that everything passes through: "
+            "name the layers; lucent.layers.layer_table lists them."
+        )
+    return names
+
+
+def _traced(model: nn.Module, image: Tensor, given: list[_Given]) -> Tensor:
+    """Run the model, note what its modules give, and return the first tensor of its output."""
+    stage = 0
+    open_calls: list[list[Any]] = []
+
+    def begin(module: nn.Module, inputs: Any) -> None:
+        nonlocal stage
+        stage += any(weight.dim() > 1 for weight in module.parameters(recurse=False))
+        # Now, since a module may overwrite its input.
+        open_calls.append([part.grad_fn for part in inputs if isinstance(part, Tensor)])
+
+    def end(name: str, module: nn.Module, _inputs: Any, output: Any) -> None:
+        nodes = [None, *open_calls.pop()]
+        # Sequences are known by what is in them; what gives back its input is nothing new.
+        known = type(module) is nn.Sequential or getattr(output, "grad_fn", None) in nodes
+        if name and not known:
+            leaf = not any(module.children())
+            given.append(_Given(name, leaf, output.grad_fn, tuple(output.shape), stage))
+
+    hooks = [
+        hook
+        for name, module in model.named_modules()
+        for hook in (
+            module.register_forward_pre_hook(begin),
+            module.register_forward_hook(functools.partial(end, name)),
+        )
+    ]
+    try:
+        with frozen_eval(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            output = run_model(model, image.detach().clone().requires_grad_())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    parts = [output, *(value for _, value in _items(output))]
+    return next(part for part in parts if isinstance(part, Tensor))
+
+
+def _meeting_nodes(root: Any) -> Iterator[Any]:
+    """Yield the nodes of autograd that all ways to a node pass through, from the image on."""
+    order: list[Any] = []
+    seen: set[Any] = set()
+    open_nodes = [] if root is None else [(root, False)]
+    while open_nodes:
+        node, complete = open_nodes.pop()
+        if complete:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            before = [known for known, _ in node.next_functions if known is not None]
+            open_nodes += [(node, True), *((known, False) for known in before)]
+    users = Counter(known for node in order for known, _ in node.next_functions)
+    ways = 0
+    for node in order:
+        ways -= sum(known is not None for known, _ in node.next_functions)
+        if ways == 0:
+            yield node
+        ways += users[node]
+
+
+def _representative(stage: Sequence[_Given]) -> str:
+    """Return the name of the module that stands for a stage."""
+    first = stage[0]
+    if first.leaf:
+        alike = [one for one in stage if one.shape == first.shape]
+    else:  # a block has its own nonlinearities: only what gives the same tensor is its other name
+        alike = [one for one in stage if one.node is first.node]
+    return alike[-1].name

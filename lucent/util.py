@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import itertools
 import operator
@@ -21,6 +22,8 @@ from torch import nn
 
 from lucent.errors import InputError, LucentWarning, MissingExtra
 
+#: Bytes read at a time: hashing gains nothing from more.
+_CHUNK = 1 << 20
 #: More numbers than this are no constant that a step makes anew; to compare them would take long.
 _MOST_KEPT = 64
 
@@ -265,3 +268,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()

@@ -18,7 +18,7 @@ LAYERS = [
     ["errors"],
     ["util", "generators"],
     ["layouts"],
-    ["files", "labels", "layers", "overrides", "optvis._spectrum", "weights"],
+    ["files", "folders", "labels", "layers", "overrides", "optvis._spectrum", "weights"],
     ["encoders", "units"],
     ["misc"],
     ["hooks"],
@@ -33,7 +33,10 @@ LAYERS = [
     ["optvis._memory"],
     ["optvis.batch"],
     ["optvis.render"],
+    ["collect"],
     ["recipes"],
+    ["cluster"],
+    ["sweep", "report"],
     ["cli"],
     ["__main__"],
 ]
@@ -182,7 +185,8 @@ def test_no_device_and_no_random_number_is_chosen_at_import():
 
 
 def test_only_the_command_line_prints():
-    assert [name for name, tree in trees().items() if "print" in calls(tree)] in ([], ["cli"])
+    printing = {member(name) for name, tree in trees().items() if "print" in calls(tree)}
+    assert printing == {"cli"}
 
 
 def test_files_are_short():

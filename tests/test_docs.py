@@ -51,6 +51,10 @@ LISTED = [
     "lucent.layouts",
     "lucent.units",
     "lucent.attribution",
+    "lucent.collect",
+    "lucent.recipes.atlas",
+    "lucent.report",
+    "lucent.sweep",
 ]
 WHOLE = [name for name in MODULES if not name.startswith(tuple(LISTED))]
 #: How the guide calls modules.

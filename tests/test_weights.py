@@ -16,7 +16,8 @@ from torch import nn
 
 from lucent.errors import WeightsError
 from lucent.files import checkpoint_folder, fetch
-from lucent.weights import load_weights, read_state_dict
+from lucent.util import forked_rng
+from lucent.weights import digest, load_weights, read_state_dict
 
 CONTENT = bytes(range(256)) * 9000  # more than two chunks
 
@@ -320,3 +321,20 @@ def test_misfits_are_an_error_that_names_the_file_and_the_first_three(tmp_path):
         load_weights(nn.Sequential(*[nn.Linear(2, 2)] * 5), tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=r"size mismatch for 0\.weight.*\[2, 2\].*\[3, 2\]"):
         load_weights(nn.Sequential(nn.Linear(2, 3)), tmp_path / "a.pth")
+
+
+def test_a_digest_tells_networks_apart():
+    model = tiny_network()
+    own = digest(model)
+    assert len(own) == 16
+    assert digest(tiny_network()) == own
+    assert digest(model.half()) != own
+    other = tiny_network()
+    with torch.no_grad():
+        next(other.parameters()).view(-1)[0] += 1
+    assert digest(other) != own
+
+
+def tiny_network():
+    with forked_rng(0):
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
