@@ -43,6 +43,7 @@ TEST = [
     *(package for packages in EXTRAS.values() for package in packages),
     *NOTEBOOKS,
     "mypy>=1.15",
+    "pdoc",
     "playwright",  # drives a Chromium that is there already
     "pytest>=8.2",
     "pytest-xdist>=3.6",

@@ -150,6 +150,8 @@ class WorkFolder:
             StorageError: there is no room for it.
         """
         with _full_disk(self.path):
+            # Whoever begins a part, for instance in the place of a damaged one, is not finished.
+            (self.path / _MANIFEST).unlink(missing_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.path))
             try:
                 yield temporary
@@ -183,7 +185,8 @@ class WorkFolder:
         return True
 
     def remove(self, name: str) -> None:
-        """Remove a part, at once as far as others can see."""
+        """Remove a part, at once as far as others can see; the job is then not finished."""
+        (self.path / _MANIFEST).unlink(missing_ok=True)
         gone = Path(tempfile.mkdtemp(prefix=".part-", dir=self.path)) / "gone"
         with suppress(FileNotFoundError):
             (self.path / name).rename(gone)
@@ -198,6 +201,26 @@ class WorkFolder:
         write_json(self.path / _MANIFEST, {"format": _FORMAT, "kind": self._kind, **manifest})
 
 
+def begun(path: str | os.PathLike[str], kind: str) -> dict[str, Any] | None:
+    """Return the plan of the job that a folder is for, None where none was begun.
+
+    Args:
+        path: the folder.
+        kind: what the job has to be.
+
+    Raises:
+        InputError: it is of another kind, or from a newer lucent.
+        StorageError: it is damaged.
+    """
+    folder = Path(os.path.expanduser(path))
+    if not (folder / _PLAN).exists():
+        return None
+    content = read_json(folder / _PLAN)
+    _check_kind(folder, content, kind)
+    plan: dict[str, Any] = content["plan"]
+    return plan
+
+
 def finished(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the plan and the manifest of a finished folder.
 
@@ -210,16 +233,15 @@ def finished(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], d
         StorageError: it is damaged.
     """
     folder = Path(os.path.expanduser(path))
-    if not (folder / _PLAN).exists():
+    plan = begun(folder, kind)
+    if plan is None:
         raise InputError(f"{str(folder)!r} is no folder of a {kind}: there is no {_PLAN} in it.")
-    begun = read_json(folder / _PLAN)
-    _check_kind(folder, begun, kind)
     if not (folder / _MANIFEST).exists():
         raise InputError(
             f"The {kind} in {str(folder)!r} is not finished: run again what began it, and it goes "
             "on where it was."
         )
-    return begun["plan"], read_json(folder / _MANIFEST)
+    return plan, read_json(folder / _MANIFEST)
 
 
 def check_part(part: Path) -> None:

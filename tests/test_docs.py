@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import inspect
 import re
@@ -39,7 +40,7 @@ FILES = sorted(HOME.rglob("*.py"))
 MODULES = [
     name
     for name in map(module_name, FILES)
-    if name not in PROGRAMS and not any(part.startswith("_") for part in name.split("."))
+    if not name.startswith(tuple(PROGRAMS)) and not any(part.startswith("_") for part in name.split("."))
 ]
 #: Packages that list what is public in them; their modules are how they are made.
 LISTED = [
@@ -56,6 +57,8 @@ LISTED = [
     "lucent.report",
     "lucent.sweep",
 ]
+#: What the reference is tried on.
+REFERENCE = ["lucent.collect", "lucent.recipes.atlas", "lucent.report", "lucent.sweep"]
 WHOLE = [name for name in MODULES if not name.startswith(tuple(LISTED))]
 #: How the guide calls modules.
 SHORT = {
@@ -226,3 +229,17 @@ def test_the_search_for_callers_finds_what_it_is_for():
     tree = ast.parse("def _f(): ...\n_g = 1\nclass A:\n    def _h(self): self._k = _g\n")
     assert [*private_names(tree)] == ["_f", "_g", "_h"]
     assert {*uses(tree)} == {"_g", "self"}
+
+
+def test_the_reference_is_generated_from_the_docstrings(tmp_path):
+    pdoc = importlib.import_module("pdoc")
+    pdoc.render.configure(docformat="google")
+    pdoc.pdoc(*REFERENCE, output_directory=tmp_path)
+    for name in REFERENCE:
+        page = (tmp_path / name.replace(".", "/")).with_suffix(".html").read_text(encoding="utf-8")
+        text = " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+        for public in importlib.import_module(name).__all__:
+            thing = getattr(importlib.import_module(name), public)
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                first = inspect.getdoc(thing).partition("\n")[0].split(" `")[0]
+                assert first in text, f"{name}.{public}"

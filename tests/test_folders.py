@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lucent.errors import InputError, LucentWarning, StorageError
-from lucent.folders import WorkFolder, check_part, finished, read_json, slug, write_json
+from lucent.folders import WorkFolder, begun, check_part, finished, read_json, slug, write_json
 
 PLAN = {"layers": ["a", "b"], "settings": {"steps": 3}}
 
@@ -157,6 +157,21 @@ def test_a_finished_folder_says_what_it_is(tmp_path):
     (tmp_path / "job" / "plan.json").write_text("{")
     with pytest.raises(StorageError, match="cannot be read as JSON"):
         finished(tmp_path / "job", "sweep")
+
+
+def test_a_job_that_goes_on_is_not_finished(tmp_path):
+    assert begun(tmp_path / "job", "sweep") is None
+    filled(tmp_path / "job")
+    assert begun(tmp_path / "job", "sweep") == PLAN
+    with pytest.raises(InputError, match="holds a sweep, not a collection"):
+        begun(tmp_path / "job", "collection")
+    with opened(tmp_path / "job") as folder:
+        folder.finish({})
+        folder.remove("0")
+        assert not folder.finished
+        folder.finish({})
+        with folder.part("0"):
+            assert not folder.finished
 
 
 def test_a_full_disk_leaves_what_is_finished(tmp_path):
