@@ -57,14 +57,19 @@ setup(
     description="Feature visualization for PyTorch: see what a vision network has learned",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0 AND MIT",  # the second one is that of three.js, which is in the package
-    license_files=["LICENSE", "lucent/misc/io/three/LICENSE"],
+    # The others are those of three.js and OpenSeadragon, which are in the package.
+    license="Apache-2.0 AND MIT AND BSD-3-Clause",
+    license_files=[
+        "LICENSE",
+        "lucent/misc/io/three/LICENSE",
+        "lucent/report/static/openseadragon.LICENSE.txt",
+    ],
     packages=find_packages(include=["lucent", "lucent.*"]),
     package_data={
         "lucent": ["py.typed"],
         "lucent.misc.io": ["three/*", "*.html"],
         "lucent.modelzoo": ["labels/*.txt"],
-        "lucent.report": ["static/*", "static/**/*", "templates/*"],
+        "lucent.report": ["static/*", "templates/*"],
         "lucent.modelzoo.synthnet": ["*.pth"],
         "lucent.modelzoo.synthvit": ["*.pth"],
     },

@@ -190,5 +190,5 @@ def digest(model: nn.Module) -> str:
             if numbers.is_quantized:
                 numbers = numbers.int_repr()
             found.update(f"{name} {tuple(numbers.shape)} {numbers.dtype}".encode())
-            found.update(memoryview(numbers.flatten().view(torch.uint8).numpy()))
+            found.update(numbers.flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]

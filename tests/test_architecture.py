@@ -36,7 +36,8 @@ LAYERS = [
     ["collect"],
     ["recipes"],
     ["cluster"],
-    ["sweep", "report"],
+    ["sweep"],
+    ["report"],
     ["cli"],
     ["__main__"],
 ]

@@ -21,6 +21,7 @@ from process import environment, run_python
 
 import lucent
 from lucent import cli, modelzoo
+from lucent.cli import _render
 from lucent.hooks import Activations
 from lucent.optvis import loop, render
 
@@ -123,7 +124,7 @@ def test_objectives_become_rows_of_a_sheet(command, tmp_path):
     ("n_objectives", "batch", "columns"), [(1, 1, 1), (1, 4, 2), (5, 1, 3), (2, 3, 3), (3, 2, 2)]
 )
 def test_sheets_are_square_or_one_row_per_objective(n_objectives, batch, columns):
-    assert cli._columns(n_objectives, batch) == columns
+    assert _render._columns(n_objectives, batch) == columns
 
 
 def test_other_picture_formats(command, tmp_path):

@@ -40,7 +40,8 @@ FILES = sorted(HOME.rglob("*.py"))
 MODULES = [
     name
     for name in map(module_name, FILES)
-    if not name.startswith(tuple(PROGRAMS)) and not any(part.startswith("_") for part in name.split("."))
+    if not name.startswith(tuple(PROGRAMS))
+    and not any(part.startswith("_") for part in name.split("."))
 ]
 #: Packages that list what is public in them; their modules are how they are made.
 LISTED = [
@@ -52,6 +53,7 @@ LISTED = [
     "lucent.layouts",
     "lucent.units",
     "lucent.attribution",
+    "lucent.cluster",
     "lucent.collect",
     "lucent.recipes.atlas",
     "lucent.report",

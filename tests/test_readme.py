@@ -53,7 +53,7 @@ def test_the_commands_are_understood():
     assert COMMANDS
     for command in COMMANDS:
         args = cli._parser().parse_args(shlex.split(command)[1:])
-        assert args.command in (cli._render, cli._layers, cli._models)
+        assert callable(args.command)
 
 
 def test_the_first_two_commands_are_shown():

@@ -6,10 +6,12 @@ shares it out among the channels and the positions of a layer.
 
 from lucent.attribution._parts import Parts
 from lucent.attribution.classes import class_attributions
+from lucent.attribution.fields import receptive_field, receptive_fields
 from lucent.attribution.gradients import gradient_x_activation
 from lucent.attribution.others import captum_attribution
 from lucent.attribution.pairs import between
 from lucent.attribution.paths import Path, integrated_gradients
+from lucent.attribution.positions import PositionSlopes, position_attributions
 from lucent.attribution.results import Attribution, ClassAttributions, IntegratedAttribution
 from lucent.attribution.scores import (
     Label,
@@ -33,6 +35,7 @@ __all__ = [
     "Labels",
     "Parts",
     "Path",
+    "PositionSlopes",
     "Score",
     "as_score",
     "between",
@@ -44,6 +47,9 @@ __all__ = [
     "log_odds",
     "logit",
     "logsumexp",
+    "position_attributions",
+    "receptive_field",
+    "receptive_fields",
     "sensitivity",
     "strength",
     "unit",

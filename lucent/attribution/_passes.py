@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lucent.attribution.scores import Score
 from lucent.errors import InputError, LayerError
 from lucent.hooks import Activations
-from lucent.layers import INPUT, LayerNames, unwrap
+from lucent.layers import INPUT, Address, LayerNames, unwrap
 from lucent.layouts import Layout
 from lucent.modelzoo.photographs import photograph
 from lucent.modelzoo.spec import ModelSpec, spec_of
@@ -144,17 +144,35 @@ class Passes:
         if layer == INPUT:
             layout = Layout(positions=tuple(range(2, image.dim())))
             return Place(INPUT, INPUT, None, image.detach(), layout)
+        self._address(layer)
+        with torch.no_grad():
+            self.T.run(self._network_input(image), original=image)
+        return self.seen(layer)
+
+    def seen(self, layer: str) -> Place:
+        """Return what a layer, other than "input", gave in the last pass.
+
+        Args:
+            layer: its name, with a token if it is about that alone.
+
+        Raises:
+            LayerError: see `place`.
+        """
+        address = self._address(layer)
+        name = str(address.whole)
+        with torch.no_grad():
+            value = self.T(name)
+        return Place(layer, name, address.token, value.detach(), self.T.layout(name))
+
+    def _address(self, layer: str) -> Address:
+        """Return the address of a layer that something else can be put in the place of."""
         address = self._names.resolve(layer)
         if address.picks:
             raise LayerError(
                 f"{layer!r} is a part of what a module gives, and nothing can be put in its place: "
                 "name a layer that gives one tensor, before or after it."
             )
-        name = str(address.whole)
-        with torch.no_grad():
-            self.T.run(self._network_input(image), original=image)
-            value = self.T(name)
-        return Place(layer, name, address.token, value.detach(), self.T.layout(name))
+        return address
 
     def run(self, place: Place, value: Tensor, *, share: bool = False) -> None:
         """Do a pass that goes on from this value of a layer.

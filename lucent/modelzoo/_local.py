@@ -1,4 +1,4 @@
-"""Networks that a function in a Python file of the user's builds."""
+"""Networks, and other things, that a function in a Python file of the user's builds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lucent.errors import InputError, suggestion
 from lucent.modelzoo._sources import Weights
 from lucent.weights import load_weights
 
-_NAME = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
+_NAME = re.compile(r".+\.py:\w+")
 
 
 def is_local(name: str) -> bool:
@@ -39,13 +39,9 @@ def load(name: str, weights: Weights) -> nn.Module:
         InputError: there is no such file or function, or it returns no network.
         WeightsError: the weights cannot be read or matched.
     """
-    match = _NAME.fullmatch(name)
-    file, function = (match["file"], match["function"]) if match else (name, "")
-    path = Path(file).expanduser()
-    # Also while it runs: a function may import, too.
-    with _neighbours_of(path):
-        model = _builder(_imported(path), file, function)()
+    model = result_of(name)
     if not isinstance(model, nn.Module):
+        file, _, function = name.rpartition(":")
         raise InputError(
             f"{function} in {file} returned a {type(model).__name__}, expected is a "
             "torch.nn.Module: end it with `return model`."
@@ -53,6 +49,22 @@ def load(name: str, weights: Weights) -> nn.Module:
     if weights.file is not None:
         load_weights(model, weights.file, trust=weights.trust)
     return model
+
+
+def result_of(name: str) -> object:
+    """Return what a function gives when it is called without arguments.
+
+    Args:
+        name: "file.py:function"; the function may be a class.
+
+    Raises:
+        InputError: there is no such file or function, or it needs arguments.
+    """
+    file, _, function = name.rpartition(":")
+    path = Path(file).expanduser()
+    # Also while it runs: a function may import, too.
+    with _neighbours_of(path):
+        return _builder(_imported(path), file, function)()
 
 
 def _builder(module: ModuleType, file: str, function: str) -> Callable[[], object]:
@@ -80,9 +92,7 @@ def _needed(build: Callable[..., Any]) -> list[str]:
 
 def _imported(file: Path) -> ModuleType:
     if not file.is_file():
-        raise InputError(
-            f"There is no file {file}: 'FILE.py:FUNCTION' names a function that returns a network."
-        )
+        raise InputError(f"There is no file {file}: 'FILE.py:FUNCTION' names a function in a file.")
     # The prefix keeps a file "torch.py" from taking the place of the package.
     name = f"_of_lucent_{file.stem}"
     loader = SourceFileLoader(name, str(file))

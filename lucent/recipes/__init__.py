@@ -7,6 +7,15 @@ package is the function, and `from lucent.recipes.caricature import Caricature` 
 
 from lucent.recipes.activation_grid import ActivationGrid, activation_grid, activation_grids
 from lucent.recipes.adversarial import AdversarialGrids, Attack, adversarial_grids, attack
+from lucent.recipes.atlas import (
+    AlignedAtlas,
+    Atlas,
+    AtlasSettings,
+    activation_atlas,
+    aligned_atlas,
+    class_atlas,
+    compare_classes,
+)
 from lucent.recipes.attribution_caricature import AttributionCaricature, attribution_caricature
 from lucent.recipes.caricature import Caricature, caricature, feature_inversion
 from lucent.recipes.channel_attribution import ChannelAttribution, channel_attribution
@@ -46,7 +55,10 @@ from lucent.recipes.transparency import Transparency, transparency
 __all__ = [
     "ActivationGrid",
     "AdversarialGrids",
+    "AlignedAtlas",
     "AnyChannels",
+    "Atlas",
+    "AtlasSettings",
     "Attack",
     "AttributionCaricature",
     "CPPNDrawing",
@@ -78,14 +90,18 @@ __all__ = [
     "StyleLayers",
     "StyleTransfer",
     "Transparency",
+    "activation_atlas",
     "activation_grid",
     "activation_grids",
     "adversarial_grids",
+    "aligned_atlas",
     "any_number_of_channels",
     "attack",
     "attribution_caricature",
     "caricature",
     "channel_attribution",
+    "class_atlas",
+    "compare_classes",
     "cosine_similarity",
     "cppn_drawing",
     "cppn_interpolation",

@@ -82,7 +82,8 @@ def render_icons(
         seed: of all of them, which then start alike, or one for each.
         starts: pictures to start from, one for each objective, (size, size, C) in [0, 1]; None
             starts from faint noise.
-        options: further keyword arguments of `render_many`, such as `progress`. Without them,
+        options: `alpha=True` for transparent pictures, with transforms that put them in front of
+            something; further keyword arguments of `render_many`, such as `progress`. Without them,
             networks that take any size see the pictures as they are, and vision transformers have
             the preset "vit".
 
@@ -98,7 +99,9 @@ def render_icons(
             f"{objectives!r}."
         )
     spec = checked_spec(model, needed=True)
-    image_f = functools.partial(default_image, spec, default_size(spec) if size is None else size)
+    clear: dict[str, Any] = {"channels": None, "alpha": True} if options.pop("alpha", False) else {}
+    side = default_size(spec) if size is None else size
+    image_f = functools.partial(default_image, spec, side, **clear)
     results = render_many(
         model,
         given,

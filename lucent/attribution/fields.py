@@ -1,0 +1,131 @@
+"""Receptive fields: the part of a picture that a position of a layer sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lucent.attribution._passes import Letters
+from lucent.errors import InputError
+from lucent.hooks import Activations
+from lucent.layers import unwrap
+from lucent.modelzoo._inputs import completed
+from lucent.modelzoo.spec import spec_of
+from lucent.util import device_of, dtype_of, frozen_eval
+
+
+def receptive_field(
+    model: nn.Module,
+    layer: str,
+    size: int | tuple[int, int],
+    *,
+    layout: Letters = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Return the box of pixels that each position of a layer depends on.
+
+    >>> receptive_field(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1)), "0", 5)[1, 2]
+    tensor([3, 1, 5, 4])
+
+    Args:
+        model: the network; it is as before afterwards.
+        layer: name of a layer.
+        size: (height, width), or both, of the picture in pixels.
+        layout: which axis is which, where that cannot be found out; see `Activations`.
+        batch_size: pictures in a pass.
+
+    Returns:
+        (*spatial, 4), int64, on the CPU: left, top, right and bottom in pixels, the last two
+        exclusive, cut off at the edges of the picture. A position that mixes all of the picture, as
+        after attention or a mean over it, has the whole, and so has one that depends on no pixel.
+
+    Raises:
+        InputError: the size is none, or too small for the network.
+        LayerError: there is no such layer.
+    """
+    return receptive_fields(model, [layer], size, layout=layout, batch_size=batch_size)[layer]
+
+
+def receptive_fields(
+    model: nn.Module,
+    layers: Sequence[str],
+    size: int | tuple[int, int],
+    *,
+    layout: Letters = None,
+    batch_size: int = 32,
+) -> dict[str, Tensor]:
+    """Return the boxes of several layers by name, in as many passes as for one.
+
+    A row or a column of pixels that are no numbers makes every position that depends on it no
+    number, whatever the weights are, which takes H + W pictures.
+
+    Args:
+        model: see `receptive_field`, as for all others.
+        layers: their names.
+        size: of the picture.
+        layout: which axis is which.
+        batch_size: pictures in a pass.
+
+    Raises:
+        InputError: see `receptive_field`.
+        LayerError: see `receptive_field`.
+    """
+    height, width = _sides(size)
+    network, spec = unwrap(model), spec_of(model)
+    channels = completed(spec, network).channels or 3
+    plain = torch.zeros(
+        1, channels, height, width, dtype=dtype_of(network), device=device_of(network)
+    )
+    # Algorithms that transform tiles of a picture would spread what is no number over the tile.
+    with (
+        torch.no_grad(),
+        frozen_eval(network),
+        torch.backends.cudnn.flags(enabled=False),
+        torch.backends.nnpack.flags(enabled=False),
+        Activations(network, layers, aliases=spec.layer_aliases, layout=layout) as T,
+    ):
+        # Which axis is which is found out by the first picture: by one of numbers.
+        T.run(plain)
+        for layer in layers:
+            T.channels_first(layer)
+        columns, rows = (_reached(T, layers, plain, axis, batch_size) for axis in (3, 2))
+    boxes = {}
+    for layer in layers:
+        (left, right), (top, bottom) = _extent(columns[layer]), _extent(rows[layer])
+        boxes[layer] = torch.stack([left, top, right, bottom], -1)
+    return boxes
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
+        raise InputError(f"size={size!r} has to be (height, width) in pixels, or one for both.")
+    return sides[0], sides[1]
+
+
+def _reached(
+    T: Activations, layers: Sequence[str], plain: Tensor, axis: int, batch_size: int
+) -> dict[str, Tensor]:
+    """Return for each layer which positions depend on which lines of pixels, (n, *spatial)."""
+    found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for lines in torch.arange(plain.shape[axis]).split(batch_size):
+        pictures = plain.repeat(len(lines), 1, 1, 1)
+        for row, line in enumerate(lines.tolist()):
+            pictures[row].select(axis - 1, line).fill_(math.nan)
+        T.run(pictures)
+        for layer in layers:
+            found[layer].append(T.channels_first(layer).isnan().any(1).cpu())
+    return {layer: torch.cat(parts) for layer, parts in found.items()}
+
+
+def _extent(reached: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first line of (n_lines, *spatial) that is reached, and the one after the last."""
+    n_lines = len(reached)
+    flags = reached.to(torch.uint8)
+    first = flags.argmax(0)
+    last = n_lines - flags.flip(0).argmax(0)
+    none = ~reached.any(0)
+    return first.masked_fill(none, 0), last.masked_fill(none, n_lines)
