@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +15,12 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks import costs, scale
 from lucent.collect import CollectSettings, as_source
 from lucent.collect.plans import plan_collection
+from lucent.modelzoo.spec import ModelSpec
 
-#: Of 1x1 convolutions over 8 x 8 positions, 3 -> 2 and 2 -> 1, and a linear layer 1 -> 2; a
-#: multiply-add is two operations.
-CONV1, CONV2, HEAD = 2 * 64 * 3 * 2, 2 * 64 * 2 * 1, 2 * 1 * 2
+#: Of 1x1 convolutions over 8 x 8 positions, 3 -> 2 and 2 -> 1; a multiply-add is two operations.
+FORWARD = 2 * 64 * 3 * 2 + 2 * 64 * 2 * 1
+#: Of the products of all pairs of channels, of the colours and of both layers.
+PRODUCTS = 2 * 64 * (3 * 3 + 2 * 2 + 1 * 1)
 
 
 def planned(**settings):
@@ -33,8 +34,9 @@ def planned(**settings):
     return images, plan
 
 
-def test_operations_of_an_image_are_those_of_a_pass_to_the_deepest_layer():
-    assert costs._flops_of_an_image(Chain(), *planned(attributions=False)) == CONV1 + CONV2
+def test_operations_of_an_image_are_a_pass_to_the_deepest_layer_and_products_of_channels():
+    found = costs._flops_of_an_image(Chain(), *planned(attributions=False))
+    assert found == FORWARD + PRODUCTS
 
 
 def test_bytes_of_an_image_are_vectors_and_attributions_in_half_precision():
@@ -47,19 +49,13 @@ def test_operations_of_a_step_are_a_pass_forward_and_one_back_to_the_image():
 
     def step(size):
         model = Chain()
-        model.spec = costs_spec(size)
+        model.spec = ModelSpec(name="plain", input_size=(size, size))
         return costs._flops_of_a_step(model, "conv2")
 
     # Colours are turned by a matrix, also forward and backward, at the same number of pixels.
     found = step(32)
     assert found >= 2 * forward
     assert found == pytest.approx(step(64) / 4, rel=0.05)
-
-
-def costs_spec(size):
-    from lucent.modelzoo.spec import ModelSpec
-
-    return ModelSpec(name="plain", input_size=(size, size))
 
 
 def test_a_sweep_is_units_times_steps():
@@ -90,4 +86,3 @@ def test_what_each_further_item_takes_leaves_the_start_out(monkeypatch):
         lambda job, count, threads: {"wall": 0, "cpu": seconds[count], "peak": 0, "disk": 0},
     )
     assert [row[4] for row in scale.growth_rows(1)] == ["", "10.0", "10.0", "", "62.5", "62.5"]
-    assert SimpleNamespace(**scale.SIZES).collect == (500, 1000, 2000)

@@ -57,10 +57,11 @@ def receptive_fields(
     layout: Letters = None,
     batch_size: int = 32,
 ) -> dict[str, Tensor]:
-    """Return the boxes of several layers by name, in as many passes as for one.
+    """Return the boxes of several layers by name, in the passes that one takes.
 
     A row or a column of pixels that are no numbers makes every position that depends on it no
-    number, whatever the weights are, which takes H + W pictures.
+    number, whatever the weights are. That takes four pictures for what depends on all of them, and
+    H + W more for all other layers together.
 
     Args:
         model: see `receptive_field`, as for all others.
@@ -79,24 +80,36 @@ def receptive_fields(
     plain = torch.zeros(
         1, channels, height, width, dtype=dtype_of(network), device=device_of(network)
     )
+
+    def reached(some: Sequence[str], columns: Tensor, rows: Tensor) -> list[dict[str, Tensor]]:
+        """Return what depends on columns and what on rows, of a network that ends at the last."""
+        with Activations(network, some, aliases=spec.layer_aliases, layout=layout) as T:
+            # Which axis is which is found out by the first picture: by one of numbers.
+            T.run(plain)
+            for layer in some:
+                T.channels_first(layer)
+            lines = ((3, columns), (2, rows))
+            return [_reached(T, some, plain, axis, which, batch_size) for axis, which in lines]
+
+    boxes = {}
     # Algorithms that transform tiles of a picture would spread what is no number over the tile.
     with (
         torch.no_grad(),
         frozen_eval(network),
         torch.backends.cudnn.flags(enabled=False),
         torch.backends.nnpack.flags(enabled=False),
-        Activations(network, layers, aliases=spec.layer_aliases, layout=layout) as T,
     ):
-        # Which axis is which is found out by the first picture: by one of numbers.
-        T.run(plain)
-        for layer in layers:
-            T.channels_first(layer)
-        columns, rows = (_reached(T, layers, plain, axis, batch_size) for axis in (3, 2))
-    boxes = {}
-    for layer in layers:
-        (left, right), (top, bottom) = _extent(columns[layer]), _extent(rows[layer])
+        edges = reached(layers, torch.tensor([0, width - 1]), torch.tensor([0, height - 1]))
+        # What sees all four edges sees everything, which takes four pictures to know.
+        rest = [name for name in layers if not all(bool(side[name].all()) for side in edges)]
+        for layer in set(layers).difference(rest):
+            whole = torch.tensor([0, 0, width, height])
+            boxes[layer] = whole.expand(*edges[0][layer].shape[1:], 4)
+        found = reached(rest, torch.arange(width), torch.arange(height)) if rest else []
+    for layer in rest:
+        (left, right), (top, bottom) = (_extent(lines[layer]) for lines in found)
         boxes[layer] = torch.stack([left, top, right, bottom], -1)
-    return boxes
+    return {layer: boxes[layer] for layer in layers}
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -107,11 +120,16 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _reached(
-    T: Activations, layers: Sequence[str], plain: Tensor, axis: int, batch_size: int
+    T: Activations,
+    layers: Sequence[str],
+    plain: Tensor,
+    axis: int,
+    which: Tensor,
+    batch_size: int,
 ) -> dict[str, Tensor]:
     """Return for each layer which positions depend on which lines of pixels, (n, *spatial)."""
     found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    for lines in torch.arange(plain.shape[axis]).split(batch_size):
+    for lines in which.split(batch_size):
         pictures = plain.repeat(len(lines), 1, 1, 1)
         for row, line in enumerate(lines.tolist()):
             pictures[row].select(axis - 1, line).fill_(math.nan)

@@ -134,8 +134,10 @@ def _reach_the_border(weights: Tensor) -> bool:
 
 
 def _cut(weights: Tensor) -> Tensor:
-    """Return the smallest box that holds all weights that are not zero."""
+    """Return the smallest box that holds all weights that are not zero, or one position of none."""
     used = weights.ne(0).flatten(0, 1).any(0)
+    if not used.any():
+        used.view(-1)[0] = True
     for axis, along in enumerate(used.nonzero().T):
         first, last = int(along.min()), int(along.max())
         weights = weights.narrow(axis + 2, first, last - first + 1)

@@ -110,6 +110,8 @@ def connections(
     except (InputError, LayerError) as error:
         logger.info("There are no weights from %r to %r: %s", source[0], target[0], error)
         return None
+    if not any(part.values.any() for part in outgoing):
+        return None
     return Connections(tuple(map(_joined, zip(*incoming, strict=True))), outgoing)
 
 

@@ -137,6 +137,12 @@ def test_directions_may_be_an_array():
     torch.testing.assert_close(found, expected)
 
 
+def test_weights_that_are_all_zero_are_those_of_one_position():
+    model = two_layers()
+    model[2].weight.data[:] = 0
+    assert expanded_weights(model, "0", "2", units=[1]).tolist() == [[[[0]]] * 5]
+
+
 def test_a_single_unit_is_a_list():
     with pytest.raises(InputError, match=r"units=1 has to be a list of channels: write \[1\]"):
         expanded_weights(two_layers(), "0", "2", units=1)

@@ -82,6 +82,8 @@ def test_layers_without_positions_are_connected_too():
 
 def test_layers_that_are_not_connected_have_none(model):
     assert connections(model, ("2", [0]), ("0", [0])) is None
+    model[2].weight.data[:] = 0
+    assert connections(model, ("0", [0, 1]), ("2", [0])) is None
 
 
 def test_the_model_is_as_before(model):
