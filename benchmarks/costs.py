@@ -119,10 +119,11 @@ def cost_of(name: str, layer: str) -> Cost:
 def _flops_of_a_step(model: nn.Module, layer: str) -> int:
     counts: list[int] = []
     with FlopCounterMode(display=False) as counter:
-        # A callback is called before the first step and after it.
+        # A callback is called before the first step and after each one; the first one also finds
+        # out which axis is which.
         note = [lambda _: counts.append(int(counter.get_total_flops()))]
-        render_icons(model, [f"{layer}:0"], steps=1, batch_size=1, callbacks=note)
-    return counts[1] - counts[0]
+        render_icons(model, [f"{layer}:0"], steps=2, batch_size=1, callbacks=note)
+    return counts[2] - counts[1]
 
 
 def _seconds_of_a_step(model: nn.Module, layer: str) -> float:
@@ -232,7 +233,7 @@ def predicted_rows(costs: dict[str, Cost]) -> Sequence[Sequence[str]]:
 
 
 def _time(hours: float) -> str:
-    for unit, length in (("h", 1.0), ("min", 60.0)):
-        if hours * length >= 1:
-            return f"{hours * length:.1f} {unit}"
-    return f"{hours * 3600:.0f} s"
+    # What takes less is decided by starting workers, which is not counted.
+    if hours * 60 < 1:
+        return "< 1 min"
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"

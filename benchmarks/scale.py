@@ -26,15 +26,17 @@ from lucent.sweep import SweepSettings, plan_sweep, run_sweep
 
 ROOT = Path(__file__).parents[1]
 #: Images that are collected, units that are swept: each size is twice the one before.
-SIZES = {"collect": (500, 1000, 2000), "sweep": (16, 32, 64)}
+SIZES = {"collect": (1000, 2000, 4000), "sweep": (16, 32, 64)}
 #: Where the embedded network is looked at: its last two mixed layers, and the last of them.
 LAYERS, LAYER = ("mixed4a", "mixed4b"), "mixed4b"
 STEPS, BATCH = 32, 8
+#: Images of which the values of all units are kept; while there are fewer, each further one is.
+SPREAD = 256
 
 
 def collected(n_images: int, out: str) -> None:
     """Collect so many generated scenes, every one of which is drawn for it."""
-    settings = CollectSettings(attributions=False, shard=128)
+    settings = CollectSettings(attributions=False, shard=128, spread=SPREAD)
     collect(synthnet(), SynthScenes(n_images), out, layers=LAYERS, settings=settings)
 
 

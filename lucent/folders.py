@@ -30,6 +30,8 @@ _FORMAT = 1
 _PLAN, _MANIFEST, _PART, _LOCK = "plan.json", "manifest.json", "part.json", ".lock"
 #: What killed jobs leave: parts, and files that `atomic_write` had begun.
 _LEFTOVERS = (".part-*", ".plan-*", ".manifest-*")
+#: What the plan's file says.
+_PLAN_KEYS = {"format", "kind", "plan", "made_with"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: File systems take names of 255 bytes; what is added to a slug has to fit, too.
 _LONGEST = 100
@@ -120,10 +122,14 @@ class WorkFolder:
         folder = Path(os.path.expanduser(path))
         wanted = {"format": _FORMAT, "kind": kind, "plan": plan, "made_with": made_with or {}}
         wanted = json.loads(json.dumps(wanted))
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{str(folder)!r} is a file: name a folder for the {kind}.")
         _check_foreign(folder, kind)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InputError(
+                f"There can be no folder {str(folder)!r} ({error.strerror}): name another one for "
+                f"the {kind}."
+            ) from error
         with _locked(folder):
             for pattern in _LEFTOVERS:
                 for left in folder.glob(pattern):
@@ -250,14 +256,19 @@ def check_part(part: Path) -> None:
     Raises:
         StorageError: a file of it is missing or was changed.
     """
-    for name, (size, sha256) in read_json(part / _PART).items():
+    listed = read_json(part / _PART)
+    if not isinstance(listed, dict) or not all(
+        isinstance(facts, list) and len(facts) == 2 for facts in listed.values()
+    ):
+        raise StorageError(f"{part / _PART} is damaged: it does not say what files there are.")
+    for name, (size, sha256) in listed.items():
         file = part / name
         if not file.is_file() or file.stat().st_size != size or sha256_of(file) != sha256:
             raise StorageError(f"{file} is damaged: it is not what was written.")
 
 
 def _check_foreign(folder: Path, kind: str) -> None:
-    others = () if not folder.exists() or (folder / _PLAN).exists() else folder.iterdir()
+    others = () if not folder.is_dir() or (folder / _PLAN).exists() else folder.iterdir()
     if names := sorted(other.name for other in others if not other.name.startswith(".")):
         raise InputError(
             f"{str(folder)!r} is not empty, and no {kind} was begun in it (it holds {names[0]!r}): "
@@ -266,7 +277,7 @@ def _check_foreign(folder: Path, kind: str) -> None:
 
 
 def _check_kind(folder: Path, begun: Any, kind: str) -> None:
-    if not isinstance(begun, dict) or not {"format", "kind", "plan"} <= begun.keys():
+    if not isinstance(begun, dict) or not begun.keys() >= _PLAN_KEYS:
         raise StorageError(f"{folder / _PLAN} is damaged: delete the folder and make it again.")
     if begun["kind"] != kind:
         raise InputError(

@@ -94,6 +94,24 @@ def test_a_damaged_part_is_removed_with_a_warning(tmp_path, text):
         assert not (tmp_path / "job" / "0").exists()
 
 
+@pytest.mark.parametrize("text", ["[]", '{"sub/file.txt": 5}', '{"sub/file.txt": [5]}'])
+def test_a_damaged_list_of_files_is_damage(tmp_path, text):
+    filled(tmp_path / "job")
+    (tmp_path / "job" / "0" / "part.json").write_text(text)
+    with opened(tmp_path / "job") as folder, pytest.warns(LucentWarning, match="what files"):
+        assert not folder.done("0")
+
+
+def test_a_damaged_plan_is_an_error_that_says_so(tmp_path):
+    filled(tmp_path / "job")
+    file = tmp_path / "job" / "plan.json"
+    content = read_json(file)
+    for lost in content:
+        write_json(file, {key: value for key, value in content.items() if key != lost})
+        with pytest.raises(StorageError, match=r"plan\.json is damaged"):
+            opened(tmp_path / "job").__enter__()
+
+
 def test_a_job_goes_on_with_its_own_plan_only(tmp_path):
     filled(tmp_path / "job")
     other = {"layers": ["a", "b"], "settings": {"steps": 4}}
@@ -122,8 +140,10 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=r"not empty, and no sweep .*'thesis\.tex'"):
         opened(tmp_path).__enter__()
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match=r"no folder .*thesis\.tex.*File exists"):
         opened(tmp_path / "thesis.tex").__enter__()
+    with pytest.raises(InputError, match="Not a directory.*name another"):
+        opened(tmp_path / "thesis.tex" / "job").__enter__()
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 

@@ -27,8 +27,9 @@ def receptive_field(
 ) -> Tensor:
     """Return the box of pixels that each position of a layer depends on.
 
-    >>> receptive_field(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1)), "0", 5)[1, 2]
-    tensor([3, 1, 5, 4])
+    >>> from lucent.modelzoo import synthnet
+    >>> receptive_field(synthnet(), "conv1", 96)[10, 0]
+    tensor([ 0, 18,  3, 23])
 
     Args:
         model: the network; it is as before afterwards.

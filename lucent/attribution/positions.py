@@ -76,7 +76,7 @@ class PositionSlopes:
 
     def __init__(self, model: nn.Module, T: Activations) -> None:
         self._model, self._spec, self._T = unwrap(model), spec_of(model), T
-        self._has_forward_mode = True
+        self._without_forward_mode: set[str] = set()
 
     def __call__(self, pictures: Tensor, positions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the attributions to all logits, (B, n, n_classes) by the name of the layer.
@@ -93,9 +93,11 @@ class PositionSlopes:
         places = {layer: passes.seen(layer) for layer in positions}
         found = {}
         for layer, place in places.items():
-            found[layer], self._has_forward_mode = _attributed(
-                passes, place, positions[layer], self._has_forward_mode
-            )
+            # By layer: whether one has it must not depend on which batch comes first.
+            forward = layer not in self._without_forward_mode
+            found[layer], works = _attributed(passes, place, positions[layer], forward)
+            if not works:
+                self._without_forward_mode.add(layer)
         return found
 
 
@@ -107,6 +109,8 @@ def _attributed(
     try:
         if forward:
             return torch.stack([_forward(passes, place, one) for one in tangents], 1), True
+    except torch.OutOfMemoryError:
+        raise  # the other way takes more, and other numbers must not come of it
     except RuntimeError as error:
         logger.info("Attributions of positions go on in reverse mode: %s", error)
     finally:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from lucent.cluster._connection import Places, connected, placed, places, sent, shared
+from lucent.cluster._workers import ATTEMPTS
 from lucent.collect import Collection, CollectSettings, as_source
 from lucent.collect.collecting import collect_by
 from lucent.collect.plans import CollectPlan, plan_collection
@@ -118,6 +119,8 @@ def _computed(ray: Any, numbers: list[int], what: tuple[Any, Any, Places]) -> Sh
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(where.count, len(items))),
+            # Else Ray tries a shard that kills its workers for ever.
+            max_task_retries=ATTEMPTS - 1,
             **where.options,
         )
         try:

@@ -18,7 +18,7 @@ Task = TypeVar("Task", bound=Hashable)
 #: Tasks that a worker is given ahead, so that it does not wait for the next one.
 _AHEAD = 2
 #: A task that this many workers died of is to blame for it itself.
-_ATTEMPTS = 5
+ATTEMPTS = 5
 #: After so many seconds without any worker the log says so.
 _PATIENCE = 60.0
 
@@ -127,10 +127,10 @@ class Workers(Generic[Task]):
         """
         blamed = next(iter(worker.tasks.values()), None)
         self._deaths[blamed] += 1
-        if self._deaths[blamed] >= _ATTEMPTS:
+        if self._deaths[blamed] >= ATTEMPTS:
             what = "before they did anything" if blamed is None else f"at {blamed}"
             raise LucentError(
-                f"{_ATTEMPTS} workers died {what}; of the last one Ray says: {death}"
+                f"{ATTEMPTS} workers died {what}; of the last one Ray says: {death}"
             ) from death
         logger.warning("A worker died (%s): another one takes its place.", death)
         self._ray.kill(worker.actor)  # it may only be out of reach, and would keep its place
@@ -150,4 +150,6 @@ class Workers(Generic[Task]):
                 raise error.cause from None
             raise LucentError(f"{what} failed on a worker: {error}") from error
         except errors.RayError as error:
-            raise _Died(str(error).strip().partition("\n")[0]) from error
+            # The first line says what happened, the last one why.
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise _Died(" ... ".join(dict.fromkeys((lines[0], lines[-1])))) from error

@@ -6,12 +6,13 @@ import glob
 import itertools
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lucent.collect._folders import ENDINGS
-from lucent.collect.sources import UNREADABLE, Item, described, read_item
+from lucent.collect.sources import UNREADABLE, Item, described, read_item, shown
 from lucent.errors import InputError
 
 #: {000..127}, and {train,val}.
@@ -44,28 +45,39 @@ class TarSource:
     def __init__(self, pattern: str) -> None:
         self._paths = [path for one in _expanded(pattern) for path in _files(one)]
         self._counts: dict[Path, int] = {}  # of pictures, once a shard was read to its end
+        self._open: Iterator[Callable[[], Item]] | None = None
+        self._at = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open file stays where it is.
+        return {**self.__dict__, "_open": None, "_at": 0}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What tells the shards from others: their names and sizes."""
         return {
             "kind": "tar shards",
-            "files": [[path.name, path.stat().st_size] for path in self._paths],
+            "files": [[shown(path.name), path.stat().st_size] for path in self._paths],
         }
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
         """Yield the pictures from `start` to before `stop`, or to the end."""
-        at = 0
-        for path in self._paths:
-            if at + self._counts.get(path, stop) <= start:
-                at += self._counts[path]
-                continue
+        if self._open is None or self._at > start:
+            paths, self._at = list(self._paths), 0
+            while paths and self._at + self._counts.get(paths[0], start + 1) <= start:
+                self._at += self._counts[paths.pop(0)]
+            self._open = self._pictures(paths, self._at)
+        while self._at < stop and (read := next(self._open, None)):
+            self._at += 1
+            if self._at > start:
+                yield read()
+
+    def _pictures(self, paths: list[Path], at: int) -> Iterator[Callable[[], Item]]:
+        """Yield what reads the pictures of shards, whose first one is number `at`."""
+        for path in paths:
             first = at
-            for item in _shard(path, at, start):
-                if at >= stop:
-                    return
-                if item is not None:
-                    yield item
+            for read in _shard(path, at):
+                yield read
                 at += 1
             self._counts[path] = at - first
 
@@ -99,8 +111,8 @@ def _files(name: str) -> list[Path]:
     return [Path(one) for one in found]
 
 
-def _shard(path: Path, at: int, start: int) -> Iterator[Item | None]:
-    """Yield the pictures of a shard, whose first one is number `at`; None for those before `start`.
+def _shard(path: Path, at: int) -> Iterator[Callable[[], Item]]:
+    """Yield what reads the pictures of a shard, whose first one is number `at`.
 
     A shard that is damaged ends with an item that says so.
     """
@@ -109,10 +121,11 @@ def _shard(path: Path, at: int, start: int) -> Iterator[Item | None]:
             for key, members in itertools.groupby(_members(archive), key=lambda pair: pair[0]):
                 files = {ending: member for _, (ending, member) in members}
                 if any(f".{ending.rpartition('.')[2]}" in ENDINGS for ending in files):
-                    yield None if at < start else _sample(at, key, archive, files)
+                    yield partial(_sample, at, key, archive, files)
                     at += 1
     except UNREADABLE as error:
-        yield Item(at, path.name, reason=f"the shard is damaged: {described(error)}")
+        damage = Item(at, shown(path.name), reason=f"the shard is damaged: {described(error)}")
+        yield lambda: damage
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, tuple[str, tarfile.TarInfo]]]:
@@ -135,4 +148,4 @@ def _sample(
         label = content(files[_LABEL]).strip() if _LABEL in files else b""
         return content(picture), int(label) if label.isdigit() else None
 
-    return read_item(index, key, read)
+    return read_item(index, shown(key), read)

@@ -12,6 +12,9 @@ import numpy as np
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
 
+#: Images that are looked at at a time when some are drawn.
+_BLOCK = 1 << 16
+
 
 def places(seed: int, image: int, count: int) -> np.ndarray:
     """Return places in an image, (count, 2) in [0, 1): the same for all layers and networks.
@@ -43,10 +46,10 @@ def positions(drawn: np.ndarray, spatial: Sequence[int], margin: int) -> np.ndar
     return flat
 
 
-def hashes(seed: int, stop: int) -> np.ndarray:
-    """Return a number for each of the first images, uint64, all different."""
+def hashes(seed: int, start: int, stop: int) -> np.ndarray:
+    """Return a number for each image from `start` to before `stop`, uint64, all different."""
     with np.errstate(over="ignore"):
-        mixed = (np.arange(stop, dtype=np.uint64) + _GOLDEN * np.uint64(seed + 1)) * _GOLDEN
+        mixed = (np.arange(start, stop, dtype=np.uint64) + _GOLDEN * np.uint64(seed + 1)) * _GOLDEN
         for shift, factor in _MIX:
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * factor
         return mixed ^ (mixed >> np.uint64(31))
@@ -63,8 +66,12 @@ def spread_of(seed: int, count: int, stop: int) -> np.ndarray:
         count: how many at the most.
         stop: how many images there are.
     """
-    order = hashes(seed, stop)
-    some = np.argpartition(order, count - 1)[:count] if count < stop else np.arange(stop)
-    drawn = some[np.argsort(order[some])]
+    drawn, order = np.empty(0, np.int64), np.empty(0, np.uint64)
+    for start in range(0, stop, _BLOCK):
+        end = min(start + _BLOCK, stop)
+        drawn = np.concatenate([drawn, np.arange(start, end)])
+        order = np.concatenate([order, hashes(seed, start, end)])
+        first = np.argsort(order)[:count]
+        drawn, order = drawn[first], order[first]
     drawn.setflags(write=False)  # it is kept
     return drawn

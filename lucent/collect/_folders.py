@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lucent.collect.sources import Item, read_item
+from lucent.collect.sources import Item, read_item, shown
 from lucent.errors import InputError
 
 #: What Pillow reads and people keep photographs in.
@@ -46,8 +46,9 @@ class FolderSource:
                 f"There is no picture in the folder {str(folder)!r}, nor in those inside it: files "
                 f"that end in {', '.join(ENDINGS)} count."
             )
-        self.classes = tuple(sorted({key.partition("/")[0] for key in self._keys if "/" in key}))
-        self._numbers = {name: number for number, name in enumerate(self.classes)}
+        names = sorted({key.partition("/")[0] for key in self._keys if "/" in key})
+        self.classes = tuple(map(shown, names))
+        self._numbers = {name: number for number, name in enumerate(names)}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -60,9 +61,7 @@ class FolderSource:
         for index in range(start, min(stop, self.count)):
             key = self._keys[index]
             label = self._numbers.get(key.partition("/")[0]) if "/" in key else None
-            # Names of files are bytes, which need not be UTF-8.
-            shown = key.encode("utf-8", "replace").decode("utf-8")
-            yield read_item(index, shown, partial(_read, self._folder / key, label))
+            yield read_item(index, shown(key), partial(_read, self._folder / key, label))
 
 
 def _read(file: Path, label: int | None) -> tuple[bytes, int | None]:

@@ -233,8 +233,7 @@ def _within_spread(whole: Extremes, drawn: np.ndarray, k: int) -> dict[str, Extr
     for kind, share in _SHARES.items():
         first = min(max(round(share * (m - 1)) - n // 2, 0), m - n)
         found[kind] = whole.picked(order[first : first + n].flip(0))
-    place = np.searchsorted(whole.images.numpy(), drawn)
-    readable = drawn[whole.images.numpy()[np.minimum(place, m - 1)] == drawn]
+    readable = drawn[np.isin(drawn, whole.images.numpy())]
     rows = torch.from_numpy(np.searchsorted(whole.images.numpy(), readable[:n]))
     found["random"] = whole.picked(rows[:, None].expand(-1, whole.values.shape[1]))
     return found

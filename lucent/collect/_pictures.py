@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -160,8 +161,8 @@ class Reader:
             if self._workers:
                 pool = stack.enter_context(ThreadPoolExecutor(self._workers))
             before: list[Future[Prepared]] = []
-            for first in range(start, stop, size):
-                items = list(self._source.items(first, min(first + size, stop)))
+            source = self._source.items(start, stop)
+            while items := list(itertools.islice(source, size)):
                 if pool is None:
                     yield [self._prepare(item) for item in items]
                 else:
@@ -170,8 +171,6 @@ class Reader:
                     if before:
                         yield [future.result() for future in before]
                     before = ahead
-                if len(items) < min(size, stop - first):
-                    break
             if before:
                 yield [future.result() for future in before]
 
@@ -210,7 +209,8 @@ def first_of(source: Source, prepare: Preparer, among: int) -> Tensor:
     for item in source.items(0, among):
         found = prepare(item)
         if found.image is not None:
-            again = prepare(next(source.items(item.index, item.index + 1)))
+            anew = next(source.items(item.index, item.index + 1), None)
+            again = Prepared(item) if anew is None else prepare(anew)
             if again.image is None or not torch.equal(again.image, found.image):
                 raise InputError(
                     f"Image {item.key!r} of the data set is another one each time: leave random "

@@ -27,11 +27,17 @@ def rows_of(data: Any) -> RowSource | StreamSource:
         data: `datasets.Dataset` or `datasets.IterableDataset`.
 
     Raises:
-        InputError: it is a dict of several, or has no column of images.
+        InputError: it is a dict of several, has no column of images, or a transform of its own.
     """
     if isinstance(data, dict):
         raise InputError(
             f"These are several data sets: pick one, such as data[{next(iter(data), 'train')!r}]."
+        )
+    if (getattr(data, "format", None) or {}).get("type") == "custom":
+        raise InputError(
+            "The data set has a transform, but its pictures are taken as they are stored: give "
+            "data.with_format(None) without it, or a function that yields data[0], data[1] ... "
+            "with it."
         )
     columns = _Columns(data)
     if hasattr(data, "__len__"):

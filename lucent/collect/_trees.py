@@ -47,10 +47,32 @@ class Tree(Generic[T]):
 
     def add(self, node: Node[T]) -> None:
         """Put a node after the others; leaves may be left out."""
+        # Else each leaf that is left out would keep its neighbours apart, and nodes would pile up.
+        while grown := self._grown(node.start):
+            self.nodes.pop()
+            self._put(grown)
+        self._put(node)
+
+    def _put(self, node: Node[T]) -> None:
         while self.nodes and _are_halves(self.nodes[-1], node):
             left = self.nodes.pop()
             node = Node(left.start, 2 * left.size, self._merge(left.value, node.value))
         self.nodes.append(node)
+
+    def _grown(self, stop: int) -> Node[T] | None:
+        """Return the last node with its other half, if all of that is left out before `stop`.
+
+        What lies before the first node may belong to another tree.
+        """
+        if not self.nodes:
+            return None
+        start, size, value = self.nodes[-1]
+        if start % (2 * size) == 0:
+            return Node(start, 2 * size, value) if start + 2 * size <= stop else None
+        before = self.nodes[-2] if len(self.nodes) > 1 else None
+        if before is None or before.start + before.size > start - size:
+            return None
+        return Node(start - size, 2 * size, value)
 
     def extend(self, nodes: Iterable[Node[T]]) -> None:
         """Put several nodes after the others."""

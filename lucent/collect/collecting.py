@@ -137,14 +137,15 @@ class _Job:
         self, folder: WorkFolder, plan: CollectPlan, model: nn.Module, progress: bool
     ) -> None:
         self._folder, self._plan, self._model = folder, plan, model
-        self._bar = tqdm(total=plan.count, unit=" images", disable=not progress)
+        self._progress = progress
         self._shards: list[Path] = []
         self._complete = False  # whether a stream came to its end
         self.merged = (IMAGES, *map(layer_part, plan.layers))
 
     def shards(self, compute: Compute) -> None:
         """Make the shards that are missing."""
-        with self._bar, closing(compute(self._missing())) as results:
+        bar = tqdm(total=self._plan.count, unit=" images", disable=not self._progress)
+        with bar as self._bar, closing(compute(self._missing())) as results:
             for number, files in results:
                 with self._folder.part(_shard_part(number)) as part:
                     for name, content in files.items():

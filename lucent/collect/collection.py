@@ -222,7 +222,7 @@ class Collection:
         parts, rows = (found[chosen] for found in self._maps(layer))
         files = (self._part_table(int(n), maps_file(layer)).column("map") for n in parts)
         maps = [file[int(row)].values.to_numpy() for file, row in zip(files, rows, strict=True)]
-        return np.stack(maps).reshape(-1, *map_shape(self.shape(layer)[1:]))
+        return np.array(maps, np.float32).reshape(-1, *map_shape(self.shape(layer)[1:]))
 
     def picture(self, index: int) -> np.ndarray:
         """Return an image that is an example of any unit as the network saw it, (H, W, 3), bytes.

@@ -17,7 +17,7 @@ from lucent.collect._watching import Watch
 from lucent.collect.settings import CollectSettings
 from lucent.collect.sources import Source
 from lucent.errors import InputError, LayerError
-from lucent.layers import INPUT, main_layers, unwrap
+from lucent.layers import INPUT, LayerNames, main_layers, unwrap
 from lucent.modelzoo.spec import spec_of
 from lucent.util import device_of, dtype_of
 from lucent.weights import digest
@@ -135,17 +135,19 @@ def _names(model: nn.Module, image: Tensor, layers: Iterable[str] | None) -> tup
     if layers is None:
         device, dtype = device_of(model), dtype_of(model)
         return main_layers(model, spec_of(model).preprocess(image.to(device)).to(dtype))
-    names = tuple(dict.fromkeys([layers] if isinstance(layers, str) else layers))
-    if not names:
+    given = [layers] if isinstance(layers, str) else list(layers)
+    if not given:
         raise InputError(
             "The list of layers is empty: name one, or leave it out for the main ones."
         )
-    if INPUT in names:
+    if INPUT in given:
         raise InputError(
             "'input' is the picture itself, not a layer: its colours are collected anyway. Name "
             "layers of the network."
         )
-    return names
+    # By one name, whichever was given: so that other folders about the network have the same.
+    names = LayerNames(unwrap(model), spec_of(model).layer_aliases)
+    return tuple(dict.fromkeys(str(names.resolve(layer)) for layer in given))
 
 
 def _slopes(

@@ -67,6 +67,8 @@ class CollectSettings:
             _check_whole(name, getattr(self, name), least)
         if self.limit is not None:
             _check_whole("limit", self.limit, 1)
+        if self.seed >= 2**63:
+            raise InputError(f"seed={self.seed} has to be below 2^63.")
         if self.shard % self.batch:
             raise InputError(
                 f"shard={self.shard} is no multiple of batch={self.batch}: shards consist of whole "

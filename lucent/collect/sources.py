@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from lucent.errors import InputError
 
@@ -122,10 +122,13 @@ def as_source(data: Any) -> Source:
 
 def _in_order(loader: DataLoader[Any]) -> Dataset[Any]:
     stream = isinstance(loader.dataset, IterableDataset)
-    if not stream and not isinstance(loader.sampler, SequentialSampler):
+    batches: Any = loader.batch_sampler
+    own = loader.sampler if batches is None else batches
+    sampler = own.sampler if type(own) is BatchSampler else own
+    if not stream and not isinstance(sampler, SequentialSampler):
         raise InputError(
-            f"The DataLoader draws its images by a {type(loader.sampler).__name__}, in another "
-            "order each time, so that a run that was cut off could not go on: give its data set, "
+            f"The DataLoader draws its images by a {type(sampler).__name__}, not from the first to "
+            "the last, so that a run that was cut off could not go on: give its data set, "
             "loader.dataset, or make it with shuffle=False. Some images only are "
             "torch.utils.data.Subset(dataset, indices)."
         )
@@ -247,6 +250,11 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
+def shown(name: str) -> str:
+    """Return the name of a file, which is bytes that need not be UTF-8, as text that is."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def _item(index: int, key: str, given: Any) -> Item:
     if isinstance(given, dict):
         names = [name for name in _PICTURE_NAMES if name in given]
@@ -266,7 +274,8 @@ def as_label(label: Any) -> int | None:
         label = label.item()
     if isinstance(label, bool) or not isinstance(label, int):
         return None
-    return label if label >= 0 else None  # -1 is how test splits say that they have none
+    # -1 is how test splits say that they have none, and what has 32 bits is no number of a class.
+    return label if 0 <= label < 2**31 else None
 
 
 def _classes_of(data: Any) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lucent.errors import InputError
-from lucent.folders import WorkFolder, begun
+from lucent.folders import WorkFolder, begun, read_json
 from lucent.recipes.atlas import Atlas
 from lucent.report.atlases import save_tiles
 from lucent.report.connections import Connections, connections
@@ -26,6 +26,10 @@ from lucent.report.writing import Templates
 
 #: What folders of sites say they are.
 KIND = "site"
+#: Where the parts of a site are, its files outside of them, and what desktops put into folders.
+_PARTS = ("static", "data", "layers", "atlas", "units/*", "pictures/*", "maps/*")
+_OWN = ("index.html", "plan.json", "manifest.json", ".lock")
+_OF_DESKTOPS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @contextmanager
@@ -41,24 +45,52 @@ def replaced(folder: Path, plan: dict[str, object]) -> Iterator[WorkFolder]:
     Raises:
         InputError: something else than a site is in the folder, or another process makes it.
     """
+    folder = folder.resolve()  # of a link, what it leads to is replaced
     new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
     if old.exists() and not folder.exists():
         old.rename(folder)  # it was cut off between the two renames below
-    if folder.is_file():
-        raise InputError(f"{str(folder)!r} is a file: name a folder for the site.")
-    if begun(folder, KIND) is None and folder.exists() and any(folder.iterdir()):
-        raise InputError(
-            f"{str(folder)!r} is not empty, and holds no site that could be replaced: name a new "
-            "folder."
-        )
+    _check_replaceable(folder)
     _without_other_plan(new, plan)
     with WorkFolder.opened(new, KIND, plan) as work:
         yield work
+    _check_replaceable(folder)  # once more: it may have taken hours
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but a site: it would be lost with it."""
+    if folder.is_file():
+        raise InputError(f"{str(folder)!r} is a file: name a folder for the site.")
+    if not folder.exists():
+        return
+    if begun(folder, KIND) is None and any(folder.iterdir()):
+        raise InputError(
+            f"{str(folder)!r} is not empty, and holds no site that could be replaced: name a new "
+            "folder."
+        )
+    if (foreign := _foreign(folder)) is not None:
+        raise InputError(
+            f"{str(foreign)!r} is no part of the site that is to be replaced, and would be lost "
+            "with it: move it elsewhere, or name a new folder."
+        )
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Return a file in the folder of a site that the site did not bring, None if there is none."""
+    own = {folder / name for name in _OWN}
+    for pattern in _PARTS:
+        for part in folder.glob(f"{pattern}/part.json"):
+            own |= {part, *(part.parent / name for name in read_json(part))}
+    others = (path for path in folder.rglob("*") if path not in own)
+    return next((path for path in others if _counts(path)), None)
+
+
+def _counts(path: Path) -> bool:
+    return path.is_symlink() or (path.is_file() and path.name not in _OF_DESKTOPS)
 
 
 def _without_other_plan(new: Path, plan: dict[str, object]) -> None:

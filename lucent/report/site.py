@@ -82,7 +82,7 @@ def microscope(
         Sweep.open(sweep) if isinstance(sweep, _PATH) else sweep,
         Collection.open(collection) if isinstance(collection, _PATH) else collection,
         model,
-        settings.layers,
+        [settings.layers] if isinstance(settings.layers, str) else settings.layers,
     )
     given = [atlases] if isinstance(atlases, (*_PATH, Atlas)) else atlases
     maps = [Atlas.open(atlas) if isinstance(atlas, _PATH) else atlas for atlas in given]
@@ -109,8 +109,7 @@ def _plan(sources: Sources, atlases: Sequence[Atlas], site: Site) -> dict[str, o
     code = [package / kind for kind in ("templates", "static")]
     own = sorted((file for folder in code for file in folder.iterdir()), key=lambda f: f.name)
     return {
-        "title": site.title,
-        "layers": sources.layers,
+        "shown": _sha256([repr(site).encode()]),
         "model": sources.name,
         "weights": sources.weights,
         "connected": sources.model is not None,

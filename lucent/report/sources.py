@@ -33,7 +33,7 @@ class Sources:
 
     Raises:
         InputError: there is neither a sweep nor a collection, they are not of one network, or they
-            do not have a wanted layer.
+            do not have a wanted layer, or none is wanted.
     """
 
     sweep: Sweep | None
@@ -56,6 +56,8 @@ class Sources:
                 f"These are not of one network, the digests of their weights differ ({given}): "
                 "make a site of each, or run one of them again with the network of the other."
             )
+        if self.wanted is not None and not self.wanted:
+            raise InputError("layers is empty: name the layers to show, or leave it out for all.")
         known = self._all_layers()
         if missing := [name for name in self.wanted or () if name not in known]:
             hint = suggestion(missing[0], known) or f"There are {known}."

@@ -65,8 +65,9 @@ class Units:
             order, correlations = similar_to(collection.covariance(self.name))
         except InputError:  # nobody keeps the products of so many channels
             return {}
-        pairs = zip(order.tolist(), correlations.tolist(), strict=True)
-        return {unit: list(zip(*pair, strict=True)) for unit, pair in enumerate(pairs)}
+        rows = enumerate(zip(order.tolist(), correlations.tolist(), strict=True))
+        # Units that are active in other places, or never, are not similar: few units have few.
+        return {u: [pair for pair in zip(*row, strict=True) if pair[1] > 0] for u, row in rows}
 
     def save_icons(self) -> None:
         """Write the sheets of icons."""
@@ -94,6 +95,7 @@ class Units:
         """
         units = self.layer.units
         for place, unit in enumerate(units):
+            weights = self._weights(place, before, after)
             yield UnitPage(
                 **vars(self.layer.ref(place)),
                 naming=self.layer.page.naming if self.layer.page.units[place].label else "",
@@ -101,8 +103,8 @@ class Units:
                 next=units[place + 1] if place + 1 < len(units) else None,
                 renders=tuple(self._renders(unit)),
                 **self._collected(unit),
-                **self._weights(place, before, after),
-                missing=tuple(self._missing(unit, before, after)),
+                **weights,
+                missing=(*self._missing(unit), *self._unconnected(weights, before, after)),
             )
 
     def _path(self, file: str) -> str:
@@ -155,31 +157,46 @@ class Units:
             )
         return found
 
-    def _side(self, side: str, place: int, parts: Sequence[Strongest], other: Layer) -> Weights:
-        """Return connections with another layer, and write the sheet of their weights."""
+    def _side(
+        self, side: str, place: int, parts: Sequence[Strongest], other: Layer
+    ) -> Weights | None:
+        """Return connections with another layer, if any, and write the sheet of their weights."""
         rows = [part.of_unit(place) for part in parts]
         kernels = [row[2] for row in rows if len(row[2])]
+        if not kernels:
+            return None
         name = f"{self.layer.units[place]}-{side}.png"
-        sheet = save_kernels(kernels, self.folder / name, self._path(name)) if kernels else []
-        cells = iter(sheet)
+        cells = iter(save_kernels(kernels, self.folder / name, self._path(name)))
         linked = [_linked(other, row, cells) for row in rows]
         return Weights(LayerRef(other.page.name, other.page.slug), *linked)
 
-    def _missing(
-        self, unit: int, before: Connections | None, after: Connections | None
-    ) -> Iterator[str]:
-        """Yield what is not there, and how to get it."""
+    def _missing(self, unit: int) -> Iterator[str]:
+        """Yield which pictures and examples are not there, and how to get them."""
         for kind, error in self.failed.get(unit, ()):
             yield f"{TITLES[kind]}: {error}"
         if unit not in self.swept:
             yield "There are no pictures made for this unit: a sweep makes them."
         if self.collection is None or unit >= self.collection.units(self.name):
             yield "There are no examples and no statistics of this unit: a collection has them."
+
+    def _unconnected(
+        self,
+        weights: dict[str, Weights | None],
+        before: Connections | None,
+        after: Connections | None,
+    ) -> Iterator[str]:
+        """Yield why there are no weights."""
         if self.sources.model is None:
             yield "There are no weights to and from neighbours: they take the model."
             return
-        for found, ref in ((before, self.layer.page.previous), (after, self.layer.page.next)):
-            if found is None and ref is not None:
+        page = self.layer.page
+        sides = (("incoming", before, page.previous), ("outgoing", after, page.next))
+        for side, found, ref in sides:
+            if ref is None or weights.get(side) is not None:
+                continue
+            if found is not None:
+                yield f"All weights between this unit and those shown of {ref.name} are zero."
+            else:
                 yield (
                     f"There are no weights to or from {ref.name}: it is not connected with this "
                     "layer by what can be made linear."

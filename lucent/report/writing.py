@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lucent.report.pages import AtlasPage, LayerPage, Site, UnitPage
 from lucent.report.scripts import atlas_data, layer_data, script, search_data
+from lucent.report.statistics import number
 from lucent.util import optional
 
 
@@ -29,6 +30,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.environment.filters["number"] = number
 
     def index(self) -> str:
         """Return the first page."""

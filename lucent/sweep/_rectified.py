@@ -14,10 +14,14 @@ from lucent.layers import run_model
 from lucent.util import frozen_eval
 
 #: What autograd calls functions that make everything below some value equal.
-_RECTIFIERS = ("ReluBackward", "ThresholdBackward", "HardtanhBackward", "ClampMinBackward")
+_RECTIFIERS = ("ReluBackward", "ThresholdBackward", "HardtanhBackward", "Clamp")
 #: What leaves every number in its channel.
 _PASSING = ("CloneBackward", "AliasBackward", "ToCopyBackward")
 _JOINING, _SPLITTING = "CatBackward", "SplitWithSizesBackward"
+
+
+#: What is computed in a pass: a node of autograd, and which of its outputs.
+_Value = tuple[Any, int]
 
 
 class _Given(NamedTuple):
@@ -50,23 +54,23 @@ def before_rectifiers(
     Returns:
         One address for each channel, nothing for a layer that is left as it is.
     """
-    by_node: dict[Any, _Given] = {}
+    known: dict[_Value, _Given] = {}
     calls: Counter[str] = Counter()
     found: list[Tensor] = []
 
     def note(name: str, output: Any, of_module: bool) -> None:
         if isinstance(output, Tensor) and output.grad_fn is not None and output.dim() > 1:
             # A module that does nothing but call a function is better known.
-            if of_module or output.grad_fn not in by_node:
-                by_node[output.grad_fn] = _Given(name, calls[name], output.shape[1])
+            if of_module or _value(output) not in known:
+                known[_value(output)] = _Given(name, calls[name], output.shape[1])
             found.extend([output] if name == layer else [])
         calls[name] += 1
 
     _watched(model, image, note)
     if not found or tuple(found[-1].shape[1:]) != tuple(shape):
         return ()
-    sources = [*_sources(found[-1].grad_fn, by_node)]
-    itself = [by_node[found[-1].grad_fn]]
+    sources = [*_sources(_value(found[-1]), known)]
+    itself = [known[_value(found[-1])]]
     if sources == itself or sum(source.channels for source in sources) != shape[0]:
         return ()
     return tuple(
@@ -101,24 +105,30 @@ def _watched(model: nn.Module, image: Tensor, note: Callable[[str, Any, bool], N
             hook.remove()
 
 
-def _sources(node: Any, by_node: Mapping[Any, _Given]) -> Iterator[_Given]:
-    """Yield what was rectified to the value of a node of autograd, in the order of its channels."""
-    inputs = [(parent, number) for parent, number in node.next_functions if parent is not None]
+def _value(tensor: Tensor) -> _Value:
+    return tensor.grad_fn, tensor.output_nr
+
+
+def _sources(value: _Value, known: Mapping[_Value, _Given]) -> Iterator[_Given]:
+    """Yield what was rectified to a value, in the order of its channels."""
+    node, _ = value
+    inputs = [parent for parent in node.next_functions if parent[0] is not None]
     kind = node.name()
     if kind.startswith(_JOINING) or (kind.startswith(_PASSING) and len(inputs) == 1):
-        for parent, _ in inputs:
-            yield from _sources(parent, by_node)
-    elif kind.startswith(_RECTIFIERS) and inputs and (below := _given(*inputs[0], by_node)):
+        for parent in inputs:
+            yield from _sources(parent, known)
+    elif kind.startswith(_RECTIFIERS) and inputs and (below := _given(inputs[0], known)):
         yield below
-    elif node in by_node:
-        yield by_node[node]
+    elif value in known:
+        yield known[value]
 
 
-def _given(node: Any, number: int, by_node: Mapping[Any, _Given]) -> _Given | None:
-    """Return what has a name and gave the value of this number of a node, if anything did."""
-    if node in by_node or not node.name().startswith(_SPLITTING):
-        return by_node.get(node)
-    whole = by_node.get(node.next_functions[0][0])
+def _given(value: _Value, known: Mapping[_Value, _Given]) -> _Given | None:
+    """Return what has a name and gave a value, if anything did."""
+    node, number = value
+    if value in known or not node.name().startswith(_SPLITTING):
+        return known.get(value)
+    whole = known.get(node.next_functions[0])
     if whole is None or node._saved_dim != 1:
         return None
     sizes = node._saved_split_sizes

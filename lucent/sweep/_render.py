@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lucent import __version__
 from lucent.errors import DivergenceError
 from lucent.misc.io.pictures import coloured, to_bytes, to_pil
 from lucent.modelzoo.spec import ModelSpec
@@ -52,6 +53,7 @@ def made_with(model: nn.Module) -> dict[str, Any]:
     device = device_of(model)
     on_gpu = device.type == "cuda"
     return {
+        "lucent": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,

@@ -27,7 +27,7 @@ from lucent.sweep._rectified import before_rectifiers
 from lucent.sweep._render import given_setup, seen_size
 from lucent.sweep.plan import Batch, SweepPlan, seed_of
 from lucent.sweep.settings import Kind, SweepSettings, checked_kinds
-from lucent.util import device_of, dtype_of, frozen_eval
+from lucent.util import device_of, dtype_of, forked_rng, frozen_eval
 from lucent.weights import digest
 
 #: Channels of a layer: all of them, those of a list, or those of each layer.
@@ -78,9 +78,7 @@ def plan_sweep(
     names = LayerNames(unwrap(model), spec.layer_aliases)
     grey = _grey(model, spec, settings)
     shapes = _shapes(model, names, grey, layers)
-    if isinstance(units, Mapping):
-        units = {str(names.resolve(layer)): own for layer, own in units.items()}
-    channels = _units(shapes, units)
+    channels = _units(shapes, names, units)
     batches = [
         batch
         for layer, shape in shapes.items()
@@ -96,7 +94,7 @@ def plan_sweep(
 
 def _grey(model: nn.Module, spec: ModelSpec, settings: SweepSettings) -> Tensor:
     """Return a grey picture as the network sees it."""
-    with torch.no_grad():
+    with torch.no_grad(), forked_rng(settings.seed):
         picture = torch.full_like(default_image(spec, settings.size)(), 0.5)
         picture = picture.to(device_of(model), dtype_of(model))
         return spec.preprocess(Fused([], network_size(spec, seen_size(spec)))(picture))
@@ -118,10 +116,19 @@ def _shapes(
 
 
 def _units(
-    shapes: Mapping[str, tuple[int, ...]], units: Units | None
+    shapes: Mapping[str, tuple[int, ...]], names: LayerNames, units: Units | None
 ) -> dict[str, tuple[int, ...]]:
     """Return the channels of each layer, ascending."""
-    each = units if isinstance(units, Mapping) else dict.fromkeys(shapes, units)
+    each: dict[str, Iterable[int] | None] = {}
+    if isinstance(units, Mapping):
+        for given, own in units.items():
+            layer = str(names.resolve(given))
+            if layer in each:
+                raise InputError(f"units names the layer {layer!r} twice: give its units once.")
+            each[layer] = own
+    else:
+        # Each layer reads them, which an iterator allows once.
+        each = dict.fromkeys(shapes, [*units] if isinstance(units, Iterable) else units)
     for layer in each.keys() - shapes.keys():
         raise InputError(
             f"units names the layer {layer!r}, which is not among those swept, {list(shapes)}. "
@@ -155,6 +162,7 @@ def _rows(model: nn.Module, settings: SweepSettings, layer: str, units: Sequence
     setup = given_setup(model, replace(settings, steps=1), capture=False, relu_override=False)
     with (
         warnings.catch_warnings(),
+        forked_rng(settings.seed),
         Run(
             model,
             setup.objective(objectives.channel(layer, units[0])),

@@ -16,6 +16,8 @@ Kind = Literal["channel", "neuron", "diversity", "negative"]
 #: what its neuron in the middle of the layer does; several different pictures of the channel; what
 #: the channel responds to least.
 KINDS: tuple[Kind, ...] = get_args(Kind)
+#: The least of what is counted.
+_AT_LEAST = {"steps": 1, "size": 1, "seed": 0, "diversity": 2}
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,19 @@ class SweepSettings:
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
-        _check_whole("steps", self.steps, 1)
-        _check_whole("seed", self.seed, 0)
-        _check_whole("diversity", self.diversity, 2)
-        if self.size is not None:
-            _check_whole("size", self.size, 1)
-        checked_size(self.batch_size)
-        if not 0 <= self.diversity_weight < float("inf"):
+        for name, least in _AT_LEAST.items():
+            value = getattr(self, name)
+            if name != "size" or value is not None:
+                # JSON does not know the numbers of NumPy.
+                object.__setattr__(self, name, _whole(name, value, least))
+        object.__setattr__(self, "batch_size", checked_size(self.batch_size) or "auto")
+        weight = self.diversity_weight
+        if not isinstance(weight, numbers.Real) or not 0 <= weight < float("inf"):
+            raise InputError(f"diversity_weight={weight!r} has to be 0 or more, such as 0.3.")
+        object.__setattr__(self, "diversity_weight", float(weight))
+        if self.precision not in (None, *get_args(Precision)):
             raise InputError(
-                f"diversity_weight={self.diversity_weight!r} has to be 0 or more, such as 0.3."
+                f"precision={self.precision!r} is none of {[None, *get_args(Precision)]}."
             )
 
 
@@ -76,6 +82,7 @@ def checked_kinds(kinds: Iterable[str]) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in given)
 
 
-def _check_whole(name: str, value: Any, least: int) -> None:
+def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(f"{name}={value!r} has to be a whole number, {least} or more.")
+    return int(value)

@@ -8,9 +8,11 @@ import pytest
 import tiny
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
-from lucent.attribution import class_attributions, position_attributions
+from lucent.attribution import PositionSlopes, class_attributions, position_attributions, positions
 from lucent.errors import InputError, LayerError
+from lucent.hooks import Activations
 from lucent.modelzoo import ModelSpec, synthnet
 
 PICTURES = torch.rand(3, 3, 8, 7, generator=torch.Generator().manual_seed(0))
@@ -63,6 +65,32 @@ def test_a_network_without_forward_mode_goes_backward(caplog):
         found = position_attributions(net(Doubling()), PICTURES, "1", WHERE)
     assert "reverse mode" in caplog.text
     assert torch.allclose(found, picked(net(Doubling()), "1"), atol=1e-7)
+
+
+def test_each_layer_goes_forward_where_it_can_in_every_batch(monkeypatch):
+    model, went = net(Doubling()), []
+    reverse = positions._reverse
+    monkeypatch.setattr(
+        positions, "_reverse", lambda *args: went.append(args[1].name) or reverse(*args)
+    )
+    where = {"3": WHERE % 4, "1": WHERE}
+    with Activations(model, ["3", "1", "labels"]) as T, torch.no_grad():
+        slopes = PositionSlopes(model, T)
+        for _ in range(2):
+            T.run(PICTURES)
+            slopes(PICTURES, where)
+    assert went == ["1", "1"]
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_lack_of_forward_mode():
+    class Full(nn.Module):
+        def forward(self, x):
+            if forward_ad._current_level >= 0:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return x
+
+    with pytest.raises(torch.OutOfMemoryError):
+        position_attributions(net(Full()), PICTURES, "1", WHERE)
 
 
 def test_attention_has_a_forward_mode(caplog):

@@ -15,6 +15,8 @@ from torch import nn
 
 from lucent.attribution import class_attributions
 from lucent.collect import KINDS, Collection, CollectSettings, as_source, collect
+from lucent.collect._draws import spread_of
+from lucent.collect._seen import Gallery
 from lucent.errors import InputError, LayerError, LucentWarning, StorageError
 from lucent.modelzoo.spec import ModelSpec
 from lucent.optvis.param.measured import measured_color_matrix
@@ -109,6 +111,29 @@ def test_random_examples_are_drawn_from_all_and_the_same_for_all_units(tmp_path)
     assert again == [one.index for one in other.examples("first", 2, "random")]
     values = [one.value for one in other.examples("first", 2, "random")]
     assert values == activations(pictures)[again, 2].max((1, 2)).astype(float).tolist()
+
+
+def test_if_none_of_the_images_drawn_can_be_read_there_are_no_examples_in_between(tmp_path):
+    data = [encoded(picture) for picture in images(8)]
+    settings = CollectSettings(examples=2, spread=1, shard=4, batch=4)
+    (drawn,) = spread_of(settings.seed, 1, 8)
+    data[drawn] = b""
+    found = collected(tmp_path / "c", data, settings)
+    assert [len(found.examples("first", 0, kind)) for kind in KINDS] == [2, 0, 0, 0, 2]
+    assert found.heat("first", 0, "middle").shape == (0, SIDE, SIDE)
+    assert found.heat("first", 0, "low").shape == (2, SIDE, SIDE)
+
+
+def test_random_examples_pass_over_what_cannot_be_read(tmp_path):
+    data = [encoded(picture) for picture in images(20)]
+    drawn = spread_of(0, 10, 20).tolist()
+    for index in (drawn[0], drawn[2]):
+        data[index] = b""
+    found = collected(
+        tmp_path / "c", data, CollectSettings(examples=4, spread=10, shard=8, batch=4)
+    )
+    indices = [one.index for one in found.examples("first", 0, "random")]
+    assert indices == [drawn[1], *drawn[3:6]]
 
 
 def test_pictures_are_what_the_network_saw(collection, pictures):
@@ -241,6 +266,28 @@ def test_layers_without_positions_and_the_main_layers(tmp_path, pictures):
     assert found.heat("head", 0)[0, 0, 0] == pytest.approx(best.value)
     assert found.samples("head")["row"].to_pylist() == [0] * 2 * COUNT
     assert found.vectors("head").shape == (2 * COUNT, 4)
+
+
+def test_layers_have_one_name_whichever_was_given(tmp_path, pictures):
+    model = nn.Sequential(nn.Sequential(World().first))
+    model.spec = ModelSpec("nested", (SIDE, SIDE))
+    found = collected(tmp_path / "c", pictures, model=model, layers=["0_0", "0.0", "labels"])
+    assert found.layers == ("0.0", "labels")
+
+
+def test_progress_ends_with_all_images_and_is_not_begun_for_the_pictures(
+    tmp_path, pictures, capsys, monkeypatch
+):
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "write", cut)
+        with pytest.raises(KeyboardInterrupt):
+            collect(World(), pictures, tmp_path / "c", layers=LAYERS, progress=True)
+    assert f"{COUNT}/{COUNT}" in capsys.readouterr().err
+    collect(World(), pictures, tmp_path / "c", layers=LAYERS, progress=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_pictures_of_other_sizes_are_scaled_and_cut(tmp_path, pictures):
@@ -446,6 +493,15 @@ def test_images_that_make_no_numbers_are_left_out(tmp_path, pictures):
     assert [one.index for one in found.unreadable] == [5]
     assert "NaN or infinite at the layer '0'" in found.unreadable[0].reason
     assert torch.isfinite(found.moments("0").mean).all()
+    # The places of the others in its batch stay theirs.
+    samples = found.samples("0").to_pydict()
+    whole = collected(tmp_path / "d", np.maximum(pictures, 1), model=model, layers=["0"])
+    theirs = whole.samples("0").to_pydict()
+    assert samples["row"] == [
+        r for r, n in zip(theirs["row"], theirs["image"], strict=True) if n != 5
+    ]
+    pixels = bright[samples["image"], samples["row"], samples["column"]].astype(np.float32) / 255
+    assert np.allclose(found.vectors("0"), np.log(pixels), atol=4e-3)
 
 
 def test_transparent_images_are_put_on_white_and_counted(tmp_path):

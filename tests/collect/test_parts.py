@@ -75,12 +75,13 @@ def test_extremes_merge_to_those_of_all_with_the_first_of_equal_ones():
             assert whole.positions[unit].tolist() == flat[want, unit].argmax(1).tolist()
 
 
-@pytest.mark.parametrize("missing", [(), (0,), (4, 5, 6, 7), (3, 11)])
+def tree():
+    return Tree(lambda left, right: f"({left}{right})")
+
+
+@pytest.mark.parametrize("missing", [(), (0,), (4, 5, 6, 7), (3, 11), (0, 1, 2, 4, 6, 10), (1, 9)])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13])
 def test_trees_of_parts_are_the_tree_of_all(size, missing):
-    def tree():
-        return Tree(lambda left, right: f"({left}{right})")
-
     leaves = [Node(n, 1, chr(97 + n)) for n in range(13) if n not in missing]
     whole, merged = tree(), tree()
     whole.extend(leaves)
@@ -90,6 +91,16 @@ def test_trees_of_parts_are_the_tree_of_all(size, missing):
         merged.extend(part.nodes)
     assert merged.total() == whole.total()
     assert merged.nodes == whole.nodes
+
+
+def test_leaves_that_are_left_out_do_not_make_trees_grow():
+    whole = tree()
+    for number in range(1, 4096, 2):
+        whole.add(Node(number, 1, "."))
+    assert len(whole.nodes) <= 24  # two for each power of 2
+    halves = tree()
+    halves.extend(Node(number, 1, chr(97 + number)) for number in (0, 1, 3, 6, 8))
+    assert halves.nodes[0] == Node(0, 8, "(((ab)d)g)")
 
 
 def test_places_depend_on_the_image_alone_and_fill_the_square():
@@ -117,14 +128,16 @@ def test_positions_leave_the_margin_out(spatial, margin, want):
 
 
 def test_the_spread_of_many_images_is_that_of_fewer_and_later_ones():
-    assert len(np.unique(hashes(0, 5000))) == 5000
+    assert len(np.unique(hashes(0, 0, 5000))) == 5000
     every = spread_of(0, 100, 1000)
     assert len(set(every.tolist())) == 100
-    assert every.tolist() == sorted(every.tolist(), key=hashes(0, 1000).__getitem__)
+    assert every.tolist() == sorted(every.tolist(), key=hashes(0, 0, 1000).__getitem__)
     early = spread_of(0, 100, 600)
     assert {n for n in every.tolist() if n < 600} <= set(early.tolist())
     assert spread_of(0, 100, 30).tolist() != list(range(30))
     assert sorted(spread_of(0, 100, 30).tolist()) == list(range(30))
+    many = spread_of(0, 100, 150_000)  # more than are looked at at a time
+    assert many.tolist() == np.argsort(hashes(0, 0, 150_000))[:100].tolist()
     halves = [np.sum(spread_of(seed, 100, 1000) < 500) for seed in range(20)]
     # Hypergeometric: standard deviation 4.7 around 50.
     assert max(abs(half - 50) for half in halves) < 24
@@ -155,6 +168,7 @@ def test_arrays_come_back_and_long_ones_are_mapped(tmp_path):
         ({"shard": 0}, "shard=0 has to be a whole number"),
         ({"batch": 2.5}, "batch=2.5 has to be a whole number"),
         ({"seed": -1}, "seed=-1 has to be a whole number, 0 or more"),
+        ({"seed": 2**63}, "seed=9223372036854775808 has to be below"),
         ({"limit": 0}, "limit=0 has to be"),
         ({"vectors": True}, "vectors=True has to be"),
         ({"shard": 100}, "shard=100 is no multiple of batch=32.*shard=96"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 
@@ -11,7 +12,14 @@ import pytest
 import torch
 from collect.world import SIDE, Labelled, World, images
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+)  # fmt: skip
 
 from lucent.collect import CollectSettings, Item, Source, as_source, collect
 from lucent.errors import InputError
@@ -121,6 +129,7 @@ def test_labels_come_with_the_pictures(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["folder", "tars", "data set", "list"])
 def test_sources_with_random_access_go_to_workers(kind, tmp_path):
     source = as_source(SOURCES[kind](tmp_path))
+    next(source.items(3, 5))  # opens what it is read from
     again = pickle.loads(pickle.dumps(source))
     assert again.identity == source.identity
     keys = [item.key for item in source.items(5, 8)]
@@ -246,8 +255,69 @@ def test_streams_are_begun_anew_only_to_go_back():
 
 
 def test_a_loader_that_shuffles_is_an_error():
-    with pytest.raises(InputError, match="RandomSampler, in another order .* shuffle=False"):
-        as_source(DataLoader(Labelled(PICTURES), shuffle=True))
+    data = Labelled(PICTURES)
+    with pytest.raises(InputError, match="RandomSampler, not from the first .* shuffle=False"):
+        as_source(DataLoader(data, shuffle=True))
+    batches = BatchSampler(RandomSampler(data), 2, False)
+    with pytest.raises(InputError, match="a RandomSampler, not from the first"):
+        as_source(DataLoader(data, batch_sampler=batches))
+    with pytest.raises(InputError, match="a list, not from the first"):
+        as_source(DataLoader(data, batch_sampler=[[7], [2, 3]]))
+
+
+def test_tars_are_read_on_not_anew(tmp_path, monkeypatch):
+    source, opened = as_source(tars(tmp_path)), []
+    plain = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda path, *rest: opened.append(path) or plain(path))
+    for start, stop in [(0, 3), (3, 5), (7, 8), (9, 20)]:
+        keys = [f"train/{n:04d}" for n in range(start, min(stop, COUNT))]
+        assert [item.key for item in source.items(start, stop)] == keys
+    assert [path.name for path in opened] == ["x-00.tar", "x-01.tar", "x-02.tar"]
+    # What lies before is counted by now.
+    assert next(source.items(5, 6)).key == "train/0005"
+    assert [path.name for path in opened[3:]] == ["x-01.tar"]
+
+
+def test_names_in_a_tar_need_not_be_unicode(tmp_path):
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        member = tarfile.TarInfo("caf\xe9.png")
+        content = encoded(PICTURES[0])
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    found = collect(World(), file, tmp_path / "out", layers=["first"])
+    assert found.examples("first", 0)[0].key == "caf?"
+
+
+def test_names_of_folders_need_not_be_unicode(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    for place in (tmp_path / "data" / "a", tmp_path / "data" / name):
+        place.mkdir(parents=True)
+        (place / f"{name}.png").write_bytes(encoded(PICTURES[0]))
+    found = collect(World(), tmp_path / "data", tmp_path / "out", layers=["first"])
+    assert found.data_labels == ("a", "caf?")
+    assert found.images()["key"].to_pylist() == ["a/caf?.png", "caf?/caf?.png"]
+    assert found.images()["label"].to_pylist() == [0, 1]
+
+
+def test_what_is_no_number_of_a_class_is_no_label():
+    data = [(PICTURES[0], label) for label in (2**31 - 1, 2**31, -1, True, "cat", np.int64(4))]
+    found = [item.label for item in as_source(data).items(0, 9)]
+    assert found == [2**31 - 1, None, None, None, None, 4]
+
+
+def test_a_transform_of_hugging_face_is_an_error():
+    data = hugging_face().with_transform(lambda rows: rows)
+    with pytest.raises(InputError, match=r"has a transform.* data.with_format\(None\)"):
+        as_source(data)
+    assert as_source(data.with_format(None)).count == COUNT
+    assert as_source(hugging_face().with_format("torch")).count == COUNT
+
+
+def test_an_iterator_that_cannot_begin_anew_is_an_error(tmp_path):
+    once = iter(PICTURES[:1])
+    with pytest.raises(InputError, match="is another one each time"):
+        collect(World(), lambda: once, tmp_path / "out", layers=["first"])
 
 
 @pytest.mark.parametrize(

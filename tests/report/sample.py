@@ -187,8 +187,9 @@ class Sample:
             items = []
             for n in range(9):
                 path = f"images/pictures/0/{9 * row + n}.webp"
+                width, height = {3: (96, 64), 6: (48, 96)}.get(n, (96, 96))
                 if not (self.folder / path).exists():
-                    self.picture(path, 96, 96)
+                    self.picture(path, width, height)
                 items.append(
                     ExampleItem(
                         picture=path,
@@ -197,8 +198,8 @@ class Sample:
                         value=7.5 - row - n / 10,
                         key=ODD[n % len(ODD)],
                         label=ODD[(n + 1) % len(ODD)] if n % 2 else "flower",
-                        width=96,
-                        height=96,
+                        width=width,
+                        height=height,
                     )
                 )
             yield ExampleGroup(kind, title, tuple(items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
@@ -273,6 +274,32 @@ def test_a_picture_that_failed_is_told(site, sweep, collection, tmp_path, monkey
     assert "it diverged" not in unit_page(tmp_path / "site", FIRST, 0)
 
 
+def test_a_dead_unit_has_a_page_that_says_so(tmp_path):
+    model = Small().eval()
+    model.layers[0].weight.data[2] = 0
+    model.layers[0].bias.data[2] = 0
+    model.layers[2].weight.data[:, 2] = 0
+    of_model = collected(model, [FIRST, "layers.two"], tmp_path)
+    microscope(tmp_path / "site", collection=of_model, model=model)
+    dead, alive = (unit_page(tmp_path / "site", FIRST, unit) for unit in (2, 0))
+    assert "All weights between this unit and those shown of layers.two are zero." in dead
+    assert "Strongest weights" not in dead
+    assert "Strongest weights" in alive
+    assert "All weights" not in alive
+
+
+def test_similar_units_are_active_in_the_same_places(tmp_path):
+    model = Small().eval()
+    weight, bias = model.layers[0].weight.data, model.layers[0].bias.data
+    weight[1], weight[2], bias[2] = 2 * weight[0], -weight[0], -bias[0]
+    weight[3:], bias[3:] = 0, 0
+    of_model = collected(model, [FIRST], tmp_path)
+    microscope(tmp_path / "site", collection=of_model)
+    pages = [unit_page(tmp_path / "site", FIRST, unit) for unit in range(5)]
+    shown = [re.findall(r'class="name">(\d)', page.partition("Similar units")[2]) for page in pages]
+    assert shown == [["1"], ["0"], [], [], []]
+
+
 def test_the_same_again_has_the_same_bytes(site, sweep, collection, model, tmp_path):
     microscope(
         tmp_path / "again",
@@ -304,6 +331,13 @@ def test_only_some_layers_are_shown(collection, tmp_path):
     names = [layer["name"] for layer in data_of(tmp_path / "site", "search")["layers"]]
     assert names == ["layers.two", "head"]
     assert "Some" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_one_layer_may_be_given_by_its_name_but_not_none(collection, tmp_path):
+    microscope(tmp_path / "one", collection=collection, settings=SiteSettings(layers="head"))
+    assert [layer["name"] for layer in data_of(tmp_path / "one", "search")["layers"]] == ["head"]
+    with pytest.raises(InputError, match="layers is empty: name the layers"):
+        microscope(tmp_path / "none", collection=collection, settings=SiteSettings(layers=[]))
 
 
 class CutOffError(Exception):
@@ -357,6 +391,22 @@ def test_what_was_begun_from_something_else_is_begun_anew(collection, sweep, tmp
     assert tree_of_files(tmp_path / "site") == tree_of_files(tmp_path / "other")
 
 
+def test_what_was_begun_with_other_labels_is_begun_anew(sweep, tmp_path, monkeypatch):
+    models = [Small().eval(), Small().eval()]
+    models[1].spec = replace(models[1].spec, labels=("dog", *NAMES[:2]))
+    part = building.WorkFolder.part
+
+    def late(self, name):
+        return cut() if name == "layers" else part(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building.WorkFolder, "part", late)
+        with pytest.raises(CutOffError):
+            microscope(tmp_path / "site", sweep=sweep, model=models[0])
+    microscope(tmp_path / "site", sweep=sweep, model=models[1])
+    assert "dog" in unit_page(tmp_path / "site", "head", 0)
+
+
 def test_a_site_that_was_moved_away_comes_back(collection, tmp_path, monkeypatch):
     microscope(tmp_path / "site", collection=collection)
     before = tree_of_files(tmp_path / "site")
@@ -375,6 +425,56 @@ def test_no_folder_with_something_else_is_replaced(collection, tmp_path):
     with pytest.raises(InputError, match=r"is not empty, and holds no site.*name a new folder"):
         microscope(tmp_path, collection=collection)
     assert (tmp_path / "thesis.txt").read_text() == "three years"
+
+
+@pytest.mark.parametrize("name", ["CNAME", ".git/HEAD", "units/head/notes.txt", "mine/part.json"])
+def test_a_site_with_other_files_in_it_is_left_alone(collection, tmp_path, name):
+    settings = SiteSettings(layers=["head"])
+    microscope(tmp_path / "site", collection=collection, settings=settings)
+    file = tmp_path / "site" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("{}")
+    before = tree_of_files(tmp_path / "site")
+    with pytest.raises(InputError, match=r"is no part of the site.*move it elsewhere"):
+        microscope(tmp_path / "site", collection=collection, settings=settings)
+    assert tree_of_files(tmp_path / "site") == before
+
+
+def test_what_came_into_a_site_while_the_next_was_made_stays(collection, tmp_path, monkeypatch):
+    settings, file = SiteSettings(layers=["head"]), tmp_path / "site" / "CNAME"
+    microscope(tmp_path / "site", collection=collection, settings=settings)
+    index = building.Templates.index
+
+    def late(self):
+        file.write_text("a host")
+        return index(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building.Templates, "index", late)
+        with pytest.raises(InputError, match=r"CNAME' is no part of the site"):
+            microscope(tmp_path / "site", collection=collection, settings=settings)
+    assert file.read_text() == "a host"
+    file.unlink()
+    microscope(tmp_path / "site", collection=collection, settings=settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_files_of_desktops_are_no_hindrance(collection, tmp_path):
+    settings = SiteSettings(layers=["head"])
+    microscope(tmp_path / "site", collection=collection, settings=settings)
+    (tmp_path / "site" / "units" / ".DS_Store").write_bytes(b"")
+    microscope(tmp_path / "site", collection=collection, settings=settings)
+    assert not (tmp_path / "site" / "units" / ".DS_Store").exists()
+
+
+def test_behind_a_link_the_folder_is_replaced(collection, tmp_path):
+    settings, link = SiteSettings(layers=["head"]), tmp_path / "link"
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real", target_is_directory=True)
+    for _ in range(2):
+        assert microscope(link, collection=collection, settings=settings).exists()
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
 
 
 def test_a_file_is_no_folder(collection, tmp_path):

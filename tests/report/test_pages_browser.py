@@ -402,9 +402,11 @@ def test_heat_maps_and_boxes_lie_on_their_picture(visit, sample):
            }))"""
     )
     assert len(places) == 45
+    shapes = {3: 96 / 64, 6: 48 / 96}
     for number, (picture, sheet, field) in enumerate(places):
         x, y, width, height = picture
         row, column = divmod(number, 9)
+        assert width / height == pytest.approx(shapes.get(column, 1), abs=0.02)
         # The sheet of nine by five heat maps is where the one of this example covers the picture.
         over = (x - column * width, y - row * height, 9 * width, 5 * height)
         assert sheet == pytest.approx(over, abs=1)

@@ -38,6 +38,35 @@ else:
 """
 
 
+#: Arguments: the folder, and the file that tells of deaths. Like `SCRIPT`, with a deadly image.
+DEADLY = """
+import os
+import sys
+import torch
+from lucent.cluster import collect_on_ray
+from lucent.collect import CollectSettings
+from lucent.modelzoo import synthnet
+
+class Deadly:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index == 5:
+            with open(deaths, "a") as file:
+                file.write("x")
+            os._exit(1)
+        return torch.full((3, 96, 96), index / 8), 0
+
+torch.set_num_threads(1)
+deaths = sys.argv[2]
+settings = CollectSettings(shard=4, batch=4, examples=2, spread=8)
+collect_on_ray(
+    synthnet(), Deadly(), sys.argv[1], address="local", layers=["conv1"], settings=settings
+)
+"""
+
+
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"torch-lucent\[ray\]"), connected("auto"):
@@ -146,3 +175,14 @@ def test_a_cluster_collects_the_same(tmp_path):
     )
     assert survival.kills == 1
     assert tree_of_files(there) == tree_of_files(here)
+
+
+@pytest.mark.slow
+def test_a_shard_that_kills_its_workers_is_not_tried_for_ever(tmp_path):
+    pytest.importorskip("ray")
+    pytest.importorskip("pyarrow")
+    deaths = tmp_path / "deaths"
+    done = run_python("-c", DEADLY, tmp_path / "out", deaths, cwd=tmp_path)
+    assert "LucentError: Collecting failed on a worker" in done.stderr
+    assert len(deaths.read_text()) == 5
+    assert (tmp_path / "out" / "plan.json").exists()

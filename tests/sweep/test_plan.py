@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny import Chain, FunctionalChain, SharedReLU, conv, count_calls
@@ -59,6 +60,8 @@ def test_units_are_chosen_for_all_layers_or_for_each():
     plan = planned(layers=["conv1", "mixed4a"], units={"mixed4a": range(2)})
     assert (plan.units("mixed4a"), plan.units("conv1")) == ([0, 1], [*range(32)])
     assert planned(units=[]).batches == ()
+    once = planned(layers=["conv1", "mixed4a"], units=iter([3]))
+    assert (once.units("mixed4a"), once.units("conv1")) == ([3], [3])
 
 
 def test_batches_are_of_one_layer_and_kind_and_nearly_equal():
@@ -108,6 +111,21 @@ def test_layers_are_known_by_one_name():
     assert (plan.layers, plan.units(long)) == ((long,), [2])
 
 
+def test_planning_leaves_the_random_numbers_of_others_alone():
+    network, before = Chain(), torch.get_rng_state()
+    plan_sweep(network, layers=["conv1"], settings=SweepSettings(size=8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_numbers_of_numpy_are_numbers():
+    one = np.int64(1)
+    settings = SweepSettings(
+        one, 48 * one, one, batch_size=4 * one, diversity=2 * one, diversity_weight=np.float32(0.5)
+    )
+    plan = planned(units=np.arange(4), settings=settings)
+    assert SweepPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
 def test_what_is_left():
     plan = planned(units=range(8))
     first, second = plan.batches
@@ -152,6 +170,12 @@ def test_planning_costs_a_few_passes():
         ({"units": [-1]}, InputError, "not -1"),
         ({"units": ["a"]}, InputError, "whole numbers"),
         ({"units": {"conv2": [1]}}, InputError, "not among those swept"),
+        ({"units": 3}, InputError, "whole numbers"),
+        (
+            {"layers": ["mixed4a"], "units": {"mixed4a_conv_3x3": [1], "mixed4a.conv_3x3": [2]}},
+            InputError,
+            r"'mixed4a\.conv_3x3' twice",
+        ),
         ({"kinds": ["chanel"]}, InputError, "Did you mean 'channel'"),
         ({"kinds": []}, InputError, "kinds is empty"),
     ],
@@ -170,6 +194,8 @@ def test_wishes_that_cannot_be_met(options, error, message):
         {"seed": 0.5},
         {"diversity": 1},
         {"diversity_weight": -1},
+        {"diversity_weight": "much"},
+        {"precision": "fp99"},
         {"batch_size": 0},
     ],
 )
@@ -201,6 +227,23 @@ class Joined(nn.Module):
         return self.block(self.first(x), self.second(x))
 
 
+class Halves(nn.Module):
+    """Rectifies the halves of a layer, one of which has a name, and joins them again."""
+
+    def __init__(self, split):
+        super().__init__()
+        self.split, self.first = split, conv([[1, 0, 0], [0, -1, 0]])
+        self.part, self.block = nn.Identity(), self.Block()
+
+    class Block(nn.Module):
+        def forward(self, *halves):
+            return torch.cat([half.clamp(min=0) for half in halves], dim=1)
+
+    def forward(self, x):
+        first, second = self.split(self.first(x))
+        return self.block(first, self.part(second))
+
+
 @pytest.mark.parametrize(
     ("network", "layer", "channels", "expected"),
     [
@@ -210,10 +253,21 @@ class Joined(nn.Module):
         (FunctionalChain(), "conv2", 1, ()),
         (SharedReLU(), "relu", 2, ("conv2:0", "conv2:1")),
         (Joined(), "block", 4, ("first:0", "first:1", "second:0", "block.add:0")),
+        (Halves(lambda x: x.split([1, 1], dim=1)), "block", 2, ("first:0", "part:0")),
         (Chain(), "relu#0", 2, ()),
         (nn.Sequential(Chain().conv1, nn.ReLU()), "1", 4, ()),
     ],
-    ids=["module", "inplace", "linear", "function", "shared", "joined", "address", "order"],
+    ids=[
+        "module",
+        "inplace",
+        "linear",
+        "function",
+        "shared",
+        "joined",
+        "halves",
+        "address",
+        "order",
+    ],
 )
 def test_units_before_their_rectifier(network, layer, channels, expected):
     image = torch.rand(1, 3, 4, 4)
