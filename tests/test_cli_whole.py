@@ -21,7 +21,7 @@ from PIL import Image
 from process import environment
 
 from lucent import cli
-from lucent.cli import _estimate, _sweep
+from lucent.cli import _atlas, _estimate, _sweep
 from lucent.collect import Collection
 from lucent.modelzoo import synthnet
 from lucent.recipes.atlas import Atlas
@@ -200,6 +200,15 @@ def test_atlases_of_classes_lie_beside_those_of_layers(whole, here, capsys, monk
     folders = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert len({*folders}) == 3
     assert {folder.parent for folder in folders} == {Path("out/atlas")}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "layer"),
+    [({"a": (3, 4, 4), "b": (5, 2), "fc": (7,)}, "b"), ({"fc1": (5,), "fc2": (7,)}, "fc2")],
+)
+def test_the_last_layer_with_positions_is_mapped(shapes, layer):
+    collection = SimpleNamespace(layers=tuple(shapes), shape=shapes.__getitem__)
+    assert _atlas._last(collection) == layer
 
 
 @pytest.mark.parametrize(

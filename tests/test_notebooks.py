@@ -36,6 +36,7 @@ EXPECTED = {
         "texture_synth_3d",
         "style_transfer_3d",
     ],
+    "activation-atlas": ["simple", "class", "aligned", "adversarial_patches"],
     "misc": [
         "feature_inversion_caricatures",
         "neuron_interaction_grids",

@@ -38,7 +38,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "of grids, render an icon of each average, and print the folder, OUT/atlas/LAYER. The "
         "same command typed again goes on where it was cut off.",
         **epilog(
-            "lucent atlas out                              the last layer that was collected",
+            "lucent atlas out                              the last layer with positions",
             "lucent atlas out --layer mixed4a --grids 10 20 --method pca",
             "lucent atlas out --layer mixed4b --class rings",
             "lucent atlas out --layer mixed4b --class rings 'dark spots'   one against the other",
@@ -46,7 +46,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     add_project(command)
     option = command.add_argument
-    option("--layer", metavar="LAYER", help="default: the last one that was collected")
+    option("--layer", metavar="LAYER", help="default: the last one with positions")
     option(
         "--grids",
         nargs="+",
@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> int:
             f"An atlas needs {str(project.collection)!r}: run `lucent collect {args.out}` first."
         )
     collection = Collection.open(project.collection)
-    layer = args.layer or collection.layers[-1]
+    layer = args.layer or _last(collection)
     labels: list[str] = args.labels or []
     if len(labels) > 2:
         raise InputError(f"--class takes one name or two, not {len(labels)}: quote their spaces.")
@@ -116,6 +116,12 @@ def _run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     print(folder)
     return 0
+
+
+def _last(collection: Collection) -> str:
+    """Return the last layer that has positions: logits are no pictures of parts."""
+    placed = [layer for layer in collection.layers if len(collection.shape(layer)) > 1]
+    return (placed or collection.layers)[-1]
 
 
 def _settings(args: argparse.Namespace, collection: Collection, layer: str) -> AtlasSettings:
