@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lucent import __version__
 from lucent.errors import InputError, LucentWarning, MissingExtra
 
 #: Bytes read at a time: hashing gains nothing from more.
@@ -146,6 +147,23 @@ def device_of(model: nn.Module) -> torch.device:
 def dtype_of(model: nn.Module) -> torch.dtype:
     """Return the floating-point type of the model's first such parameter or buffer."""
     return _first_tensor(model).dtype
+
+
+def conditions(model: nn.Module) -> dict[str, Any]:
+    """Return what the last bits of computed numbers depend on, beside what is computed.
+
+    Args:
+        model: on the device that counts.
+    """
+    device = device_of(model)
+    on_gpu = device.type == "cuda"
+    return {
+        "lucent": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def memory_format_of(image: torch.Tensor) -> torch.memory_format:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from process import run_python
 from report.browser import Visitor, chromium
@@ -75,7 +73,7 @@ def test_search_knows_units_and_labels(page):
 
 
 def test_the_atlas_is_zoomed(page):
-    page.get_by_role("link", name=re.compile("atlas", re.IGNORECASE)).first.click()
+    page.locator("a[href^='atlas/']").first.click()
     page.wait_for_url("**/atlas/**")
     page.wait_for_selector("[data-level]")
     page.wait_for_timeout(1500)  # fading in

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ from lucent.collect.settings import CollectSettings
 from lucent.collect.shards import ShardWorker
 from lucent.collect.sources import Source, as_source
 from lucent.folders import WorkFolder, read_json
-from lucent.util import device_of
+from lucent.util import conditions
 
 #: Makes shards: gets the numbers of those that are missing, yields each with its files, which are
 #: contents by name. See `collect_by`.
@@ -106,10 +105,7 @@ def collect_by(
         InputError: see `collect`.
         StorageError: see `collect`.
     """
-    made_with = {
-        "torch": torch.__version__, "pyarrow": arrow().__version__,
-        "device": device_of(model).type, "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    made_with = {**conditions(model), "pyarrow": arrow().__version__}
     with WorkFolder.opened(out, KIND, plan.to_json(), made_with=made_with) as folder:
         if not folder.finished:
             job = _Job(folder, plan, model, progress)

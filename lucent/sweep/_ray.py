@@ -11,9 +11,10 @@ from torch import nn
 
 from lucent.cluster import Places, Workers, connected, placed, places, shared
 from lucent.errors import LucentWarning
-from lucent.sweep._render import Renderer, Shown, made_with, render_batch
+from lucent.sweep._render import Renderer, Shown, render_batch
 from lucent.sweep.plan import Batch, SweepPlan
 from lucent.sweep.settings import SweepSettings
+from lucent.util import conditions
 
 
 class _Artist:
@@ -29,7 +30,7 @@ class _Artist:
         self._network, self._settings = placed(network, where), settings
 
     def ready(self) -> dict[str, Any]:
-        return made_with(self._network)
+        return conditions(self._network)
 
     def work(self, batch: Batch) -> tuple[list[Shown], list[str]]:
         """Return what became of the units of a batch, and the warnings about it."""

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from lucent import __version__
 from lucent.errors import DivergenceError
 from lucent.misc.io.pictures import coloured, to_bytes, to_pil
 from lucent.modelzoo.spec import ModelSpec
@@ -25,7 +23,7 @@ from lucent.optvis.objectives import Acts, Objective, objective
 from lucent.recipes._pictures import activations
 from lucent.sweep.plan import Batch, Job
 from lucent.sweep.settings import SweepSettings
-from lucent.util import device_of, forked_rng
+from lucent.util import forked_rng
 
 #: What a rendering comes to: its picture, (H, W, C) or several of them, or why there is none.
 _Outcome = np.ndarray | DivergenceError
@@ -46,19 +44,6 @@ class Shown:
     pictures: tuple[bytes, ...] = ()
     scores: tuple[float, ...] = ()
     error: str | None = None
-
-
-def made_with(model: nn.Module) -> dict[str, Any]:
-    """Return what the last bits of a picture depend on, beside the plan."""
-    device = device_of(model)
-    on_gpu = device.type == "cuda"
-    return {
-        "lucent": __version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-    }
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from lucent.errors import InputError
 from lucent.folders import WorkFolder, begun, read_json, write_json
 from lucent.layers import unwrap
 from lucent.sweep._ray import on_ray
-from lucent.sweep._render import Renderer, Shown, made_with, render_batch
+from lucent.sweep._render import Renderer, Shown, render_batch
 from lucent.sweep.plan import Batch, SweepPlan
 from lucent.sweep.results import KIND, RECORDS, Record, Sweep
+from lucent.util import conditions
 from lucent.weights import digest
 
 #: The file of a part that says what its pictures are.
@@ -103,7 +104,7 @@ def _here(plan: SweepPlan, model: nn.Module) -> Iterator[Renderer]:
     def render(batches: Sequence[Batch]) -> Iterator[tuple[Batch, Sequence[Shown]]]:
         return ((batch, render_batch(model, plan.settings, batch)) for batch in batches)
 
-    yield Renderer(made_with(model), render)
+    yield Renderer(conditions(model), render)
 
 
 def _write(work: WorkFolder, batch: Batch, shown: Sequence[Shown]) -> None:

@@ -39,6 +39,7 @@ def test_neighbours_agree_when_classes_lie_in_stripes():
     assert benchmark.agreement(places, board, 10)[1] == 100
 
 
+@pytest.mark.slow
 def test_a_few_images_of_each_class_lie_together(tmp_path):
     positions, labels = laid_out(168, tmp_path)
     apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
