@@ -333,6 +333,15 @@ def test_a_digest_tells_networks_apart():
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1
     assert digest(other) != own
+    # Equal bytes of another type, or in another shape, are other numbers.
+    zeros = [torch.zeros(4), torch.zeros(4, dtype=torch.int32), torch.zeros(2, 2)]
+    assert len({digest(with_buffer(each)) for each in zeros}) == 3
+
+
+def with_buffer(values):
+    model = torch.nn.Identity()
+    model.register_buffer("values", values)
+    return model
 
 
 def tiny_network():
